@@ -15,12 +15,14 @@ import numpy as np
 LEAST = 1 << 16  # bytes; smaller arrays are the allocator's own business
 LINE = 64  # bytes of a cache line: NumPy's loops take 1.5 times as long on arrays that begin within one (measured)
 SLACK = 1.25  # times what is asked for, memory may be at most
+ROOM = 64  # rows that are kept free, at least, behind what grows
 WINDOW = 4096  # loans: "lately" is this window and the one before
 
 _lock = threading.Lock()
 _out: dict[weakref.ref, np.ndarray] = {}  # the memory of every loan
 _returned: deque[weakref.ref] = deque()  # loans that have ended; appended to in whatever thread that happens
 _idle: dict[int, list[np.ndarray]] = {}  # by size in bytes, the size used last at the end
+_used: dict[int, int] = {}  # of the memory of each sequence that grows, by id: how long the longest is
 _lent = _loans = 0
 _most = [0, 0]  # bytes lent at one time, in the window before and in this one
 
@@ -60,6 +62,37 @@ def fresh(size: int) -> np.ndarray:
     memory = np.empty(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
     return memory[start : start + size]
+
+
+def extended(before: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """before (…, S, K) and behind it new (…, T, K), as numpy.concatenate along S; neither is written to.
+
+    There is room behind what it returns, into which the first to extend that writes. So a sequence that grows by a
+    token at a time copies itself seldom, and two that go on from one beginning do not meet.
+    """
+    length, memory = before.shape[-2], before.base
+    total = length + new.shape[-2]
+    with _lock:
+        fits = _fits(before, memory) and total <= memory.shape[-2] and new.dtype == memory.dtype
+        if fits:
+            _used[id(memory)] = total
+    if not fits:
+        shape = *before.shape[:-2], total + max(length // 2, ROOM), before.shape[-1]
+        memory = np.empty(shape, np.result_type(before, new))
+        memory[..., :length, :] = before
+        with _lock:
+            _used[id(memory)] = total
+        weakref.finalize(memory, _used.pop, id(memory), None).atexit = False
+    memory[..., length:total, :] = new
+    return memory[..., :total, :]
+
+
+def _fits(before: np.ndarray, memory: np.ndarray | None) -> bool:
+    """Nothing has been written behind `before`, which is the beginning of memory made by `extended`."""
+    if memory is None or _used.get(id(memory)) != before.shape[-2]:
+        return False
+    here = memory[..., : before.shape[-2], :]
+    return before.__array_interface__ == here.__array_interface__
 
 
 def release() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import kernels, ops
+from minibert import buffers, kernels, ops
 from minibert.config import one_of, require
 from minibert.pairs import block, block_backward
 
@@ -89,7 +89,7 @@ def self_attention(
         qkv[name], own = projected(x, p, name, heads=heads)
         c |= own
     if past is not None:
-        qkv |= {name: np.concatenate([before, qkv[name]], axis=2) for name, before in past.items()}
+        qkv |= {name: buffers.extended(before, qkv[name]) for name, before in past.items()}
         c["new"] = x.shape[1]
     given = given if bias is None else {"bias": bias, **given}
     y, own = attended(*qkv.values(), p, **given)

@@ -41,6 +41,7 @@ class Model:
         self.generation, self.left, self.uses, self._like = generation, tuple(left), tuple(uses), None
         self.aims: Callable[[Any], Any] | None = None
         self.beside = dict(beside or {})
+        self._sound: tuple | None = None  # what `_dtype` has found to fit
         if not isinstance(config, self.module.Config):
             raise InputError(f"config {shown(config)}: expected the Config of {family}")
 
@@ -348,6 +349,16 @@ class Model:
 
     def _dtype(self) -> np.dtype:
         """The parameters' precision; InputError for parameters that are not the family's, or in another."""
+        leaves = [
+            (path, type(leaf), getattr(leaf, "shape", None), getattr(leaf, "dtype", None))
+            for path, leaf in tree.flatten(self.params).items()
+        ]
+        if (found := (self.config, self.uses, self.aims, leaves)) != self._sound:
+            self._require_sound()
+            self._sound = found
+        return leaves[0][3]
+
+    def _require_sound(self) -> None:
         held, due = self._fitting("params", self.params)
         spare = families.optional(self.network, self.config)
         for path in due:
@@ -358,7 +369,6 @@ class Model:
             require(array.dtype.kind == "f", f"params: {path!r} is {array.dtype}, expected a floating-point number")
         for kind in {array.dtype for array in held.values()}:
             parameter_dtype(kind)
-        return next(iter(held.values())).dtype
 
     def _fitting(self, name: str, given: Tree) -> tuple[dict[str, np.ndarray], dict[str, tuple[int, ...]]]:
         """(the leaves of a tree like `params`, the shape of every parameter), both by path, with adapters where the

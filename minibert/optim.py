@@ -133,7 +133,7 @@ def bert_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping
         m *= beta1
         m += np.multiply(g, 1 - beta1, out=a)
         v *= beta2
-        np.multiply(g, g, out=a)
+        np.square(g, out=a)
         v += np.multiply(a, 1 - beta2, out=a)
         np.sqrt(v, out=a)
         a += eps
@@ -160,7 +160,7 @@ def lamb(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str,
         m *= beta1
         m += np.multiply(g, 1 - beta1, out=a)
         v *= beta2
-        np.multiply(g, g, out=a)
+        np.square(g, out=a)
         v += np.multiply(a, 1 - beta2, out=a)
         np.sqrt(v, out=a)
         a += eps
@@ -202,8 +202,8 @@ def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str
     p = (1 - lr decay[path]) p;  p = p - lr / (1-β1^t) · m / (sqrt(v) / sqrt(1-β2^t) + eps)
     """
     state["step"] += 1
-    step_size = lr / (1 - beta1 ** state["step"])
     root = math.sqrt(1 - beta2 ** state["step"])
+    step_size = lr * root / (1 - beta1 ** state["step"])
 
     def block(path, p, g, m, v, a, b):
         if decay and decay[path]:
@@ -211,11 +211,10 @@ def adamw(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapping[str
         m *= beta1
         m += np.multiply(g, 1 - beta1, out=a)
         v *= beta2
-        np.multiply(g, g, out=a)
+        np.square(g, out=a)
         v += np.multiply(a, 1 - beta2, out=a)
         np.sqrt(v, out=a)
-        a /= root
-        a += eps
+        a += eps * root  # m / (sqrt(v) / root + eps), a pass less
         np.divide(m, a, out=a)
         p -= np.multiply(a, step_size, out=a)
 
@@ -240,7 +239,7 @@ def roberta_adam(params: Any, grads: Any, state: dict, *, lr: float, decay: Mapp
         m *= beta1
         m += np.multiply(g, 1 - beta1, out=a)
         v *= beta2
-        np.multiply(g, g, out=a)
+        np.square(g, out=a)
         v += np.multiply(a, 1 - beta2, out=a)
         np.sqrt(v, out=a)
         a += eps

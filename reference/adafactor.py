@@ -7,7 +7,7 @@ m <- beta1 m + (1 - beta1) u. One vector or matrix -> (p, R, C, m). Shazeer & St
 """
 
 from .lists import each, leaves, shape
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def rms(tensor):

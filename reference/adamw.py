@@ -5,7 +5,7 @@ Hutter 2017 (1711.05101), algorithm 2, with the rate multiplying the decay as to
 """
 
 from .lists import each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def adamw(parameter, gradient, m, v, *, step, rate, decay, beta1, beta2, eps):

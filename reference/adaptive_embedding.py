@@ -6,7 +6,7 @@ Baevski and Auli 2018 (1809.10853), section 3; the scale is that of the release 
 
 from .linear import linear
 from .lists import each
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 
 
 def adaptive_embedding(p, ids, ends):

@@ -7,7 +7,7 @@ Vaswani et al. 2017 (1706.03762), eq. 1; SPEC OP-ATT.
 """
 
 from .lists import broadcast, dot, each, shape
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 from .slopes import gathered, zeros
 from .softmax import softmax, softmax_backward
 

@@ -7,7 +7,7 @@ a memory; s_t] + b_2), h_0 = 0. p: layers, attention, combine. McCann et al. 201
 from .linear import linear
 from .lists import dot
 from .lstm import lstm
-from .numbers import exp, tanh
+from .scalars import exp, tanh
 
 
 def attentional_decoder(z, memory, p, *, seen=None):

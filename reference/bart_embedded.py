@@ -7,7 +7,7 @@ P and the norm are those of the stack ("encoder" or "decoder"), E is all stacks'
 from .embedding import embedding
 from .layer_norm import layer_norm
 from .lists import each
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 
 EPS = "1e-5"
 

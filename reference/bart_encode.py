@@ -10,7 +10,7 @@ from .causal import causal
 from .decoder_layer import decoder_layer
 from .encoder_layer import encoder_layer
 from .lists import each
-from .numbers import constant
+from .scalars import constant
 
 
 def bart_encode(p, config, batch):

@@ -4,7 +4,7 @@ over the rows with batch, else running_mean and running_var; eps 1e-5 unless giv
 Ioffe and Szegedy 2015 (1502.03167), algorithms 1 and 2; SPEC OP-BN.
 """
 
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def batch_norm(x, p, *, batch, eps=None):

@@ -5,7 +5,7 @@ No bias correction; the decay is decoupled and uses the parameter before the upd
 """
 
 from .lists import each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def bert_adam(parameter, gradient, m, v, *, rate, decay, beta1, beta2, eps):

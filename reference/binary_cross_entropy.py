@@ -5,7 +5,7 @@ log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) does not overflow. SPEC OP-BCE.
 """
 
 from .lists import broadcast, leaves, shape
-from .numbers import exp, log
+from .scalars import exp, log
 from .sigmoid import sigmoid
 from .slopes import refilled
 

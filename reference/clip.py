@@ -5,7 +5,7 @@ Pascanu et al. 2013 (1211.5063), algorithm 1; tf.clip_by_global_norm (no epsilon
 """
 
 from .lists import mapped
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def clip(gradients, limit):

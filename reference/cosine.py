@@ -1,7 +1,7 @@
 """u·v / (|u| |v|) of the last dimension, 0 where either is 0; u, v (..., d) -> (...). SPEC OP-COS."""
 
 from .lists import dot, each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def cosine(u, v):

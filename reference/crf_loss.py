@@ -8,7 +8,7 @@ Lample et al. 2016 (1603.01360), section 2.2; SPEC OP-CRF.
 from itertools import pairwise
 
 from .chain_scores import chain_scores
-from .numbers import exp, log
+from .scalars import exp, log
 from .slopes import zeros
 
 

@@ -6,7 +6,7 @@ sum_i w_i over those that do, unless given; where nothing counts the loss is 0. 
 
 from .lists import broadcast, each, leaves, shape
 from .log_softmax import log_softmax
-from .numbers import exp
+from .scalars import exp
 from .slopes import refilled
 
 

@@ -7,7 +7,7 @@ the double's arguments by name, floats in nested lists and dicts, taken as exact
 from decimal import Decimal
 
 from .lists import convert, dot, leaves
-from .numbers import fifty_digits
+from .scalars import fifty_digits
 
 H = Decimal("1e-16")
 

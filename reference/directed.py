@@ -1,7 +1,7 @@
 """The direction of a vector: x / |x| over the last axis, 0 where x is 0. x (..., d) -> (..., d). SPEC TASK-CTL."""
 
 from .lists import dot, each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def directed(x):

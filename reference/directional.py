@@ -5,7 +5,7 @@ d/ds sum(cotangent * f(x + s direction)) at s = 0, by the central difference of 
 
 from .derivative import H
 from .lists import convert, dot, leaves
-from .numbers import fifty_digits
+from .scalars import fifty_digits
 
 
 def directional(f, arguments: dict, name: str, direction, cotangent=1.0):

@@ -3,7 +3,7 @@
 z, other (b, c) logits -> scalar. Zhang, Li 2020 (2008.11869), eq. 2, the last term; SPEC AMB-CLS.
 """
 
-from .numbers import sqrt
+from .scalars import sqrt
 from .softmax import softmax
 
 

@@ -4,7 +4,7 @@ clamp: farther distances, either way, count as this one; 0: none does. like: a n
 Dai et al. 2019 (1901.02860), section 3.3, in the order of the released code; SPEC OP-SHIFT.
 """
 
-from .numbers import constant, cos, exp, log, sin
+from .scalars import constant, cos, exp, log, sin
 
 
 def distance_sinusoids(distances, width, like, clamp=0):

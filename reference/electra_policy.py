@@ -9,7 +9,7 @@ ELEC-ADV.
 from .binary_cross_entropy import binary_cross_entropy
 from .linear import linear
 from .log_softmax import log_softmax
-from .numbers import exp, log
+from .scalars import exp, log
 
 
 def electra_policy(logits, x, p, *, samples, rewards):

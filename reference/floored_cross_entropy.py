@@ -3,7 +3,7 @@
 logits (m, v), labels (m) -> scalar. Kiros et al. 2015 (1506.06726), as released (floor 1e-8); SPEC ST-LOSS.
 """
 
-from .numbers import exp, log
+from .scalars import exp, log
 
 
 def floored_cross_entropy(logits, *, labels, floor, ignore, denominator=None):

@@ -4,7 +4,7 @@ Hendrycks & Gimpel 2016 (1606.08415), section 2; SPEC OP-GELU.
 """
 
 from .lists import each
-from .numbers import constant, erfc, exp, pi, sqrt
+from .scalars import constant, erfc, exp, pi, sqrt
 
 
 def gelu(x):

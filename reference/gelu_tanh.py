@@ -4,7 +4,7 @@ Hendrycks & Gimpel 2016 (1606.08415), section 2; SPEC OP-GELT.
 """
 
 from .lists import each
-from .numbers import constant, pi, sqrt, tanh
+from .scalars import constant, pi, sqrt, tanh
 
 
 def gelu_tanh(x):

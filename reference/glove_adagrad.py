@@ -4,7 +4,7 @@ stanfordnlp/GloVe, glove.c; SPEC OPT-GLOVE.
 """
 
 from .lists import each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def glove_adagrad(parameter, gradient, total, *, rate, decay=0):

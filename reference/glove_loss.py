@@ -5,7 +5,7 @@ counts, shares (b, t); -100 no cell) -> scalar. Pennington et al. 2014, equation
 """
 
 from .lists import dot
-from .numbers import exp, log
+from .scalars import exp, log
 
 
 def glove_loss(p, config, batch):

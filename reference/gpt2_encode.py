@@ -10,8 +10,8 @@ from .causal import causal
 from .embedding import embedding
 from .layer_norm import layer_norm
 from .lists import each
-from .numbers import constant, sqrt
 from .pre_norm_layer import pre_norm_layer
+from .scalars import constant, sqrt
 
 
 def gpt2_encode(p, config, batch):

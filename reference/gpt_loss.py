@@ -9,7 +9,7 @@ from .choice import choice
 from .cross_entropy import cross_entropy
 from .gpt_encode import gpt_encode
 from .linear import linear
-from .numbers import constant
+from .scalars import constant
 
 TOKENS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "labels")
 

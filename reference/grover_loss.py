@@ -8,7 +8,7 @@ from .cross_entropy import cross_entropy
 from .grover_encode import grover_encode
 from .linear import linear
 from .lists import leaves
-from .numbers import constant
+from .scalars import constant
 
 
 def grover_loss(p, config, batch):

@@ -6,7 +6,7 @@ stays. Cho et al. 2014 (1406.1078); torch.nn.GRU; SPEC OP-GRU.
 """
 
 from .lists import dot
-from .numbers import tanh
+from .scalars import tanh
 from .sigmoid import sigmoid
 from .slopes import zeros
 

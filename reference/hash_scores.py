@@ -5,7 +5,7 @@ product)]}. Kitaev et al. 2020 (2001.04451), eq. 4 and appendix A; SPEC OP-LSH.
 """
 
 from .lists import dot
-from .numbers import constant, log, sqrt
+from .scalars import constant, log, sqrt
 
 
 def hash_scores(q, k, buckets, seen, causal, rules, found):

@@ -10,8 +10,8 @@ from .linear import linear
 from .lists import each
 from .lsh_attention import lsh_attention
 from .merge_heads import merge_heads
-from .numbers import constant
 from .rms_norm import rms_norm
+from .scalars import constant
 from .split_heads import split_heads
 
 

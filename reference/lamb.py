@@ -6,7 +6,7 @@ The Euclidean norms are of the whole tensor before the update. r = 1 where eithe
 """
 
 from .lists import each, leaves
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def lamb(parameter, gradient, m, v, *, rate, decay, beta1, beta2, eps, adapted=True):

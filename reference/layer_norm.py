@@ -4,7 +4,7 @@ x (..., d), weight (d), bias (d) -> (..., d). Ba et al. 2016 (1607.06450), eq. 3
 """
 
 from .lists import each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def layer_norm(x, weight, bias, *, eps):

@@ -4,7 +4,7 @@ of parametric representations for monosyllabic word recognition"; Kaldi, `mel-co
 samples (N,) in [-1, 1], rate samples a second -> (T, bins) logarithms of what triangular filters let through.
 """
 
-from .numbers import constant, cos, exp, log, pi, sin
+from .scalars import constant, cos, exp, log, pi, sin
 
 
 def mel(f):

@@ -4,7 +4,7 @@
 """
 
 from .lists import each
-from .numbers import exp, log
+from .scalars import exp, log
 
 
 def log_softmax(x):

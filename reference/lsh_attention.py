@@ -11,7 +11,7 @@ Kitaev et al. 2020 (2001.04451), eq. 2-6 and appendix A; SPEC OP-LSH.
 from .hash_line import hash_line
 from .hash_scores import hash_scores
 from .lists import dot
-from .numbers import constant, exp, log, sqrt
+from .scalars import constant, exp, log, sqrt
 from .softmax import softmax, softmax_backward
 
 

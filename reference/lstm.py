@@ -6,7 +6,7 @@ Hochreiter and Schmidhuber 1997; torch.nn.LSTM; SPEC OP-LSTM.
 """
 
 from .lists import dot
-from .numbers import tanh
+from .scalars import tanh
 from .sigmoid import sigmoid
 from .slopes import zeros
 

@@ -11,7 +11,7 @@ from .embedding import embedding
 from .encoder_layer import encoder_layer
 from .layer_norm import layer_norm
 from .lists import each
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 
 
 def mass_encode(p, config, batch):

@@ -4,7 +4,7 @@ h (d), word and drawn ids, table (v, d), k -> scalar. Mikolov et al. 2013 (1310.
 """
 
 from .lists import dot
-from .numbers import exp, log
+from .scalars import exp, log
 from .sigmoid import sigmoid
 from .slopes import zeros
 

@@ -6,7 +6,7 @@ SPEC OP-LSTMP.
 """
 
 from .lists import dot
-from .numbers import constant, tanh
+from .scalars import constant, tanh
 from .sigmoid import sigmoid
 
 

@@ -8,8 +8,8 @@ content {bias u}}, no other biases; places: R, a row for each distance from s - 
 from .attention import attention
 from .linear import linear
 from .lists import broadcast, each, shape
-from .numbers import constant, sqrt
 from .relative_shift import relative_shift
+from .scalars import constant, sqrt
 from .scores import scores
 
 

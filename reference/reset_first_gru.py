@@ -6,7 +6,7 @@ et al. 2014 (1406.1078), eq. 5-8; TensorFlow's GRUCell; SPEC OP-GRUR.
 """
 
 from .lists import dot
-from .numbers import tanh
+from .scalars import tanh
 from .sigmoid import sigmoid
 from .slopes import zeros
 

@@ -5,7 +5,7 @@ cells floor t - 1 ... floor t + 2, those beyond the border being the border's, c
 eq. 4; SPEC OP-RESIZE.
 """
 
-from .numbers import constant
+from .scalars import constant
 from .slopes import zeros
 
 

@@ -4,7 +4,7 @@ x (..., d), weight (d) -> (..., d). Zhang and Sennrich 2019 (1910.07467), eq. 4;
 """
 
 from .lists import each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def rms_norm(x, weight, *, eps):

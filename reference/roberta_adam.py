@@ -5,7 +5,7 @@
 """
 
 from .lists import each
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def roberta_adam(parameter, gradient, m, v, *, step, rate, decay, beta1, beta2, eps):

@@ -7,7 +7,7 @@ as in paper and release, or of a head's. Lee et al. 2019 (1810.00825), section 3
 from .attention_pooling import attention_pooling
 from .embedding import embedding
 from .induced_attention import induced_attention
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 from .set_self_attention import set_self_attention
 
 

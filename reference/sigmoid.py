@@ -1,7 +1,7 @@
 """Logistic function: y = 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2, entry by entry. SPEC OP-SIG."""
 
 from .lists import each
-from .numbers import exp
+from .scalars import exp
 
 
 def sigmoid(x):

@@ -4,7 +4,7 @@ parted: all sines first, then all cosines, and 10000^(i/(D/2 - 1)). like: a numb
 Vaswani et al. 2017 (1706.03762), section 3.5; tensor2tensor's release is parted; SPEC TR-EMB.
 """
 
-from .numbers import constant, cos, exp, log, sin
+from .scalars import constant, cos, exp, log, sin
 
 
 def sinusoids(length, width, parted, like):

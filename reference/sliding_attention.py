@@ -7,7 +7,7 @@ dilation d of all heads, or one each; there, everywhere (b, t): bits; who sees w
 
 from .linear import linear
 from .lists import dot
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 from .sliding_keys import sliding_keys
 from .softmax import softmax
 

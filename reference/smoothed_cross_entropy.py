@@ -6,7 +6,7 @@ where none does the loss is 0. Szegedy et al. 2015 (1512.00567), section 7; SPEC
 
 from .lists import each, leaves
 from .log_softmax import log_softmax
-from .numbers import exp
+from .scalars import exp
 from .slopes import refilled
 
 

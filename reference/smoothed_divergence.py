@@ -7,7 +7,7 @@ sum of the weights of those that do, unless given; where it is 0 so is the loss.
 
 from .lists import each, leaves
 from .log_softmax import log_softmax
-from .numbers import exp, log
+from .scalars import exp, log
 from .slopes import refilled
 
 

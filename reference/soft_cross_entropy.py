@@ -3,7 +3,7 @@
 z, targets (b, c, c), there (b, c): 0 leaves a candidate out of the softmax. SPEC QT-LOSS.
 """
 
-from .numbers import exp, log
+from .scalars import exp, log
 
 
 def soft_cross_entropy(z, *, targets, there, denominator):

@@ -5,7 +5,7 @@ logits and target (..., c), weights (...) -> scalar. Hinton et al. 2015 (1503.02
 
 from .lists import leaves
 from .log_softmax import log_softmax
-from .numbers import exp
+from .scalars import exp
 
 
 def soft_targets(logits, *, target, temperature, weights, denominator):

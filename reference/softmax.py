@@ -4,7 +4,7 @@
 """
 
 from .lists import dot, each
-from .numbers import exp
+from .scalars import exp
 
 
 def softmax(x):

@@ -5,9 +5,9 @@ stage). Liu et al. 2021 (2103.14030), section 3; SPEC SWIN-EMB to SWIN-NORM.
 """
 
 from .layer_norm import layer_norm
-from .numbers import constant
 from .patch_embeddings import patch_embeddings
 from .patch_merging import patch_merging
+from .scalars import constant
 from .swin_layer import swin_layer
 
 

@@ -7,7 +7,7 @@ Without decoder_input_ids the decoder reads the labels one place later, behind t
 from .cross_entropy import cross_entropy
 from .linear import linear
 from .lists import each
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 from .shifted_right import shifted_right
 from .t5_encode import t5_encode
 

@@ -1,11 +1,11 @@
 """Hyperbolic tangent: y = (e^x - e^-x) / (e^x + e^-x), entry by entry. SPEC OP-TANH."""
 
-from . import numbers
+from . import scalars
 from .lists import each
 
 
 def tanh(x):
-    return each(0, numbers.tanh, x)
+    return each(0, scalars.tanh, x)
 
 
 def tanh_backward(dy, x):

@@ -4,7 +4,7 @@ entities (N, E), relations (R, E), triples and corrupted (M, 3) -> (entities, re
 so ∂d/∂e_h = ∂d/∂w_r = 2 (e_h + w_r - e_t) = -∂d/∂e_t. Bordes et al. 2013, algorithm 1; SPEC THU-KNOW-2.
 """
 
-from .numbers import sqrt
+from .scalars import sqrt
 
 
 def transe(entities, relations, triples, corrupted, margin, rate):

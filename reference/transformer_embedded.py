@@ -5,7 +5,7 @@ Vaswani et al. 2017 (1706.03762), sections 3.4 and 3.5; SPEC TR-EMB.
 
 from .embedding import embedding
 from .lists import each
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 from .sinusoids import sinusoids
 
 

@@ -4,7 +4,7 @@ word: a text; scores: {piece: log p}; unknown: the score of a character that is 
 -> (log Z, {piece: expected count}). E_c = sum over places of F(start) p(c) B(end) / Z. SPEC TOK-UNI-6.
 """
 
-from .numbers import exp, log
+from .scalars import exp, log
 
 
 def unigram_expected(word, *, scores, unknown):

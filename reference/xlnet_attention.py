@@ -5,7 +5,7 @@ that sees none is uniform. Yang et al. 2019 (1906.08237), sections 2.4, 2.5 and 
 
 from .linear import linear
 from .lists import dot
-from .numbers import constant, sqrt
+from .scalars import constant, sqrt
 from .softmax import softmax
 
 

@@ -4,7 +4,7 @@ Angles d / 10000^(2i/width); like: a number whose kind the constants have. Yang 
 and the released code; SPEC XLN-ATT.
 """
 
-from .numbers import constant, cos, exp, log, sin
+from .scalars import constant, cos, exp, log, sin
 
 
 def xlnet_distance(d, width, far, backward, like):

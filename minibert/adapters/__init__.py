@@ -95,10 +95,11 @@ def over(module: ModuleType, params: Any) -> Any:
 
 def _there(node: Any, found: set[str]) -> set[str]:
     """What stands in a tree, of `parts`."""
-    for name, child in node.items() if isinstance(node, dict) else enumerate(node):
-        if name in parts():
-            found.add(name)
-        elif isinstance(child, dict | list):
+    if isinstance(node, dict):
+        found |= parts() & node.keys()
+        node = node.values()
+    for child in node:
+        if isinstance(child, dict | list):
             _there(child, found)
     return found
 

@@ -89,7 +89,7 @@ def _numbers(name: str) -> str:
     case = _example(name)
     package = gradcheck.doubles().__name__
     convert, leaves = (getattr(import_module(f"{package}.lists"), part) for part in ("convert", "leaves"))
-    fifty = import_module(f"{package}.numbers").fifty_digits
+    fifty = import_module(f"{package}.scalars").fifty_digits
     y, cache = case.forward(**case.args, **case.constants)
     dy = np.asarray(np.random.default_rng(SEED).standard_normal(np.shape(y)))
     given = {**case.args, **(case.double_constants or case.constants)}

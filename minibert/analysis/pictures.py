@@ -124,6 +124,50 @@ def bars(title: str, shares: dict[str, float]) -> str:
     return svg("".join(parts), wide, 32 + 20 * len(shares), title, alone=True)
 
 
+def captioned(inner: str, wide: float, high: float, title: str, scale: float = 1) -> str:
+    """A picture by itself, so many times as large, with its title above it."""
+    moved = f'<text class="title" x="4" y="14">{text(title)}</text>'
+    moved += f'<g transform="translate(4 24) scale({scale:g})">{inner}</g>'
+    size = max(scale * wide + 12, LETTER * len(title) + 12), scale * high + 32
+    return svg(moved, *size, title, alone=True)
+
+
+COLOURS = ("#2563eb", "#d94628", "#15803d", "#9333ea", "#b45309", "#0e7490")  # of what is told apart, over again
+PANEL = 170  # of a cloud of points: its width and height
+
+
+def clouds(title: str, names: Sequence[str], panels: Sequence[tuple[str, Sequence[Array], Array]]) -> str:
+    """A picture by itself: of each panel (name, the points (N, 2) of each of these names, their means (K, 2)) points,
+    small, and means, large, scaled alike in both directions.
+    """
+    parts, x = [f'<text class="title" x="4" y="14">{text(title)}</text>'], 8.0
+    for n, name in enumerate(names):
+        colour = COLOURS[n % len(COLOURS)]
+        parts.append(f'<circle cx="{x + 4:.1f}" cy="28" r="4" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 12:.1f}" y="32">{_cut(name)}</text>')
+        x += 24 + LETTER * min(len(name), MOST)
+    for i, (name, points, means) in enumerate(panels):
+        left, top = 8 + i * (PANEL + 10), 58
+        every = np.concatenate([*points, means])
+        low, high = every.min(0), every.max(0)
+        scale = (PANEL - 16) / max(1e-30, float((high - low).max()))
+        middle = np.array([left + PANEL / 2, top + PANEL / 2])
+
+        def at(place: Array, scale: float = scale, zero: Array = (low + high) / 2, to: Array = middle) -> str:
+            across, down = (place - zero) * scale * np.array([1, -1]) + to
+            return f'cx="{across:.1f}" cy="{down:.1f}"'
+
+        parts.append(f'<text x="{left}" y="{top - 5}">{text(name)}</text>')
+        parts.append(f'<rect x="{left}" y="{top}" width="{PANEL}" height="{PANEL}"/>')
+        for n, own in enumerate(points):
+            dots = "".join(f'<circle {at(place)} r="1.5"/>' for place in own)
+            parts.append(f'<g fill="{COLOURS[n % len(COLOURS)]}" fill-opacity="0.45">{dots}</g>')
+        for n, mean in enumerate(means):
+            parts.append(f'<circle {at(mean)} r="6" fill="{COLOURS[n % len(COLOURS)]}" stroke="#fff"/>')
+    wide = max(8 + len(panels) * (PANEL + 10), LETTER * len(title) + 12, x)
+    return svg("".join(parts), wide, 66 + PANEL, title, alone=True)
+
+
 def table(grid: Array, names: Names, caption: str) -> str:
     """The numbers of a grid, six digits each, with the names of its rows and columns."""
     down, across = names

@@ -79,9 +79,15 @@ def _alike(directory: str, end: Any) -> Any:
 
 
 def drawn(found: np.ndarray, places: np.ndarray) -> str:
-    """The plane as a picture: a row a place along, a column a place across."""
+    """The plane as a picture: a row a place along, a column a place across, with the three models in it."""
     low, high = float(found.min()), float(found.max())
     names = [f"{place:.2f}" for place in places]
     shown = (found - low) / (high - low) if high > low else np.zeros_like(found)
     inner, wide, tall = pictures.named_grid(shown, names, names)
-    return pictures.svg(inner, wide, tall, f"loss from {low:.4g} to {high:.4g}", alone=True)
+    step, size = (places[-1] - places[0]) / (len(places) - 1), pictures.CELL
+    left, top = (side - size * len(places) for side in (wide, tall))
+    for name, along, across in (("S", 0, 0), ("E", 1, 0), ("O", 0, 1)):
+        x, y = (corner + ((place - places[0]) / step + 0.5) * size for corner, place in ((left, across), (top, along)))
+        inner += f'<text x="{x:.1f}" y="{y + 3.5:.1f}" text-anchor="middle" font-weight="bold">{name}</text>'
+    said = f"loss from {low:.4g}, white, to {high:.4g}: start S, end E, other end O"
+    return pictures.captioned(inner, wide, tall, said, 2)

@@ -60,7 +60,10 @@ def cause(report: Any) -> str:
     if report.dtype == "int64":  # tokens, whose lines begin with the text
         named = "; ".join(f"{found.id} {found.mistake.title}" for found in report.diagnosis.mistakes)
         return f"{'the mistake is' if report.diagnosis.kind == 'mistake' else 'one of these mistakes it is:'} {named}"
-    return report.diagnosis.lines[0]
+    line, left = report.diagnosis.lines[0], report.diagnosis.unexplained
+    if left is None or report.diagnosis.kind in ("unknown", "unfinished"):
+        return line
+    return f"{line.replace('the mistake is', 'one mistake is', 1)}; and something else is wrong, from {left} on"
 
 
 def brief(report: Any) -> str:
@@ -87,7 +90,8 @@ def first_lines(report: Any) -> list[str]:
     if row.got is None:
         lines.append(f"  they part{at}")
     else:
-        lines.append(f"  got {value(row.got)}{at}, where {value(row.expected)} is due{beyond}")
+        got, due = apart(row.got, row.expected)
+        lines.append(f"  got {got}{at}, where {due} is due{beyond}")
     if row.alone is not None and row.alone > EXPLAINED and not report.cut_off:
         lines.append("  it or something before it is wrong: what goes into its block was not supplied")
     elif row.alone is not None and row.alone > EXPLAINED:
@@ -137,7 +141,7 @@ def _unknown(report: Any) -> str:
         return "supply more tensors before it"
     if not report.cut_off:
         return "supply what goes into its block"
-    return "look between it and what goes into it; then its ops alone (cases ops/…)"
+    return f"look at {row.key}, given what goes into it; then at its ops alone (cases ops/…)"
 
 
 NEXT = {
@@ -165,6 +169,14 @@ def others(report: Any) -> str:
 
 def value(number: float | None, form: str = ".6g") -> str:
     return "" if number is None else format(number, form)
+
+
+def apart(got: float, expected: float | None) -> tuple[str, str]:
+    """Both numbers in the digits that it takes to tell them apart, six at least."""
+    for form in (".6g", ".9g", ".12g", ".17g"):
+        if got == expected or (said := value(got, form)) != value(expected, form):
+            break
+    return (value(got), value(expected)) if got == expected else (said, value(expected, form))
 
 
 def short(ratio: float | None) -> str:

@@ -58,7 +58,7 @@ def op(name: str, args: Mapping[str, Array], constants: Mapping[str, Any], cotan
     """The errors of an op's output and, with `gradients`, of its gradients; `got` under the case's keys."""
     double = doubles().double(name)
     given = {key: _lists(value) for key, value in {**args, **constants}.items()}
-    with module("numbers").fifty_digits():
+    with module("scalars").fifty_digits():
         found = {"forward/output": ulps(got["forward/output"], double(**at_50_digits(given)))}
     for key in args if gradients else ():
         truth = module("derivative").derivative(double, dict(given), key, cotangent.tolist())
@@ -74,7 +74,7 @@ def step(subject: Subject, got: Mapping[str, Array]) -> dict[str, float]:
         return {}
     composed, slope = covered
     config, batch, params = subject.config, _lists(subject.batches[0]), _lists(subject.params)
-    with module("numbers").fifty_digits():
+    with module("scalars").fifty_digits():
         truth = composed(at_50_digits(params), config, batch)
     found = {key: ulps(got[key], value) for key, value in truth.items()}
     if not slope:

@@ -127,7 +127,7 @@ def check(
         return _graded(case, given, names, layout, json)
     found = report_of(case, given, names, dtype, weights, seconds, layout, declare)
     if by is not None:
-        found = found._replace(source=by.command, promised=by.levels)
+        found = found._replace(source=by.command, promised=by.levels, asked=by.dtype)
     for line in report.table(found, _coloured(), every):
         print(filled(line, sys.stdout))
     for path, make in (

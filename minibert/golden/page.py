@@ -378,7 +378,8 @@ def _section(title: str, rows: list[Row]) -> str:
         cells = "".join(f'<td class="n">{number}</td>' for number in report.numbers(row))
         seen = ""
         if row.status in BAD and row.got is not None:
-            seen = f"{answer.value(row.got)} for {answer.value(row.expected)} at {list(row.index)}"
+            got, due = answer.apart(row.got, row.expected)
+            seen = f"{got} for {due} at {list(row.index)}"
         chip = f'<span class="chip k{_kind(row)}">{_text(row.verdict)}</span>'
         name = _text(report.called(row, full=True))
         lines.append(

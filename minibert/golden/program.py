@@ -43,11 +43,14 @@ Ask = Callable[..., dict[str, Any]]
 
 
 class Given(NamedTuple):
-    """What a program gave. path: the folder or file that it wrote; levels: those that it says it gives."""
+    """What a program gave. path: the folder or file that it wrote; levels: those that it says it gives; dtype: the
+    precision that it was asked for.
+    """
 
     command: str
     path: Path
     levels: tuple[int, ...]
+    dtype: str
 
 
 @contextmanager
@@ -66,11 +69,12 @@ def dumped(command: str, case: Case, dtype: str | None = None, patience: float =
         family = case.facts["family"] or case.name.partition("/")[0]
         listed = ", ".join(map(shown, known[:9])) or "none"
         require(family in known, f"program {command}: knows {listed}, and case {case.name} is of {family!r}")
-        ask("case", name=case.name, family=family, folder=str(case.path.resolve()), dtype=dtype or case.facts["dtype"])
+        dtype = dtype or case.facts["dtype"]
+        ask("case", name=case.name, family=family, folder=str(case.path.resolve()), dtype=dtype)
         with doing("waiting for the program's tensors"):
             given = ask("dump", folder=folder).get("folder")
         require(isinstance(given, str), f"program {command}: answered \"dump\" without a \"folder\"")
-        yield Given(command, Path(given), tuple(sorted(set(levels))))
+        yield Given(command, Path(given), tuple(sorted(set(levels))), dtype)
 
 
 def _list(said: dict[str, Any], name: str, kind: type, command: str) -> list[Any]:
@@ -94,7 +98,8 @@ def running(command: str, patience: float) -> Iterator[Ask]:
                 words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, start_new_session=os.name != "nt"
             )
         except OSError as error:
-            raise InputError(f"program {command}: cannot be started: {error.strerror or error}") from None
+            why = f"{error.strerror or error} (looked for from {Path.cwd()})"
+            raise InputError(f"program {command}: cannot be started: {why}") from None
         lines: queue.Queue[bytes] = queue.Queue(1)
         threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
 
@@ -110,11 +115,14 @@ def running(command: str, patience: float) -> Iterator[Ask]:
                 process.stdin.flush()
             line = _awaited(lines, process, patience)
             if line is None:
-                raise failed(f"gave no answer to {name!r} within {patience:g} s")
+                raise failed(f"gave no answer to {name!r} within {patience:g} s (does it flush its standard output?)")
             if not line:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE)
-                ended = "closed its output" if process.poll() is None else f"ended with {process.returncode}"
+                code = process.poll()
+                ended = "closed its output" if code is None else f"ended with {code}"
+                if code is not None and code < 0:
+                    ended = f"was killed by signal {-code} ({signal.Signals(-code).name})"
                 raise failed(f"{ended} instead of an answer to {name!r}")
             return _answer(line, name, failed)
 

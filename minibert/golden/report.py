@@ -10,7 +10,7 @@ from minibert.config import shown
 from minibert.errors import printable
 from minibert.golden import answer, kills, levels, others, sources
 from minibert.golden.answer import short, times, value
-from minibert.golden.candidate import Candidate
+from minibert.golden.candidate import PRECISIONS, Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, Row
 from minibert.golden.mixups import Mixup
 
@@ -25,7 +25,7 @@ class Report(NamedTuple):
     """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
     `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
     divergence was supplied; fits: the precision that its numbers are of; promised: the levels that a program says it
-    gives.
+    gives; asked: the precision that it was asked for.
     """
 
     case: Any
@@ -41,6 +41,7 @@ class Report(NamedTuple):
     cut_off: bool = True
     fits: str | None = None
     promised: tuple[int, ...] = ()
+    asked: str | None = None
 
     @property
     def variant(self) -> str | None:
@@ -133,7 +134,10 @@ def level_lines(report: Report) -> list[str]:
         words = {"reached": "reached", "differs": "differs", "missing": "not claimed: tensors missing",
                  "implied": "implied by a later level; tensors missing"}[level.state]  # fmt: skip
         lacks = f", such as {level.needs[0]}" if level.state in ("missing", "implied") else ""
-        lines.append(f"  L{level.number} {level.title:<15}{words}{lacks} ({level.right} right of {level.total})")
+        told = f"{words}{lacks} ({level.right} right of {level.total})"
+        if level.state == "missing" and not level.supplied:
+            told = f"not given ({level.total} tensors)"
+        lines.append(f"  L{level.number} {level.title:<15}{told}")
     against = "levels" if report.variant is None else "levels, against the variant"
     return [against, *lines, f"claim: {levels.label(levels.reached(report.levels))}"]
 
@@ -145,8 +149,13 @@ def remarks(report: Report) -> list[str]:
     if report.fits is not None and report.fits != report.candidate.dtype:
         judged = "judged as those" if report.fits == report.dtype else f"--dtype {report.fits} judges them so"
         lines.append(f"your {report.candidate.dtype} tensors are {report.fits} values: {judged}")
+    if report.asked and PRECISIONS.index(report.dtype) > PRECISIONS.index(report.asked):
+        lines.append(f"asked for {report.asked}, given {report.dtype}: judged as {report.dtype}")
     if missing:
-        lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors")
+        absent = [level for level in report.levels if level.state == "missing" and not level.supplied]
+        whole = sum(level.total for level in absent) == missing
+        which = f", all of {' and '.join(f'L{level.number}' for level in absent)}" if whole else ""
+        lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors{which}")
     if unknown:
         listed = ", ".join(map(shown, unknown[:3])) + (", …" if len(unknown) > 3 else "")
         lines.append(f"unknown to the case, not compared: {len(unknown)} ({listed})")

@@ -7,12 +7,13 @@ import importlib.util
 import textwrap
 from pathlib import Path
 
+import minibert
 from minibert import reading
 from minibert.checkpoint import atomic
 from minibert.config import nearest, require
 from minibert.errors import InputError, printable
 from minibert.golden import case as files
-from minibert.golden import kills
+from minibert.golden import clauses, kills
 from minibert.mistakes import counterexample, matrix, ops, page
 from minibert.mistakes.catalogue import CATALOGUE
 from minibert.options import ending
@@ -67,18 +68,27 @@ def tried(file: str) -> int:
     """Enters the mistakes of a file for this process, and prints each with the shipped cases that catch it; 1 where one
     is caught by none.
     """
-    entries, missed = _entered(Path(file)), []
+    entries, missed, unmade = _entered(Path(file)), [], []
     caught = {folder: matrix.kills(folder, entries) for folder in over(kills.folders(), "folders of cases")}
     for id in entries:
         print("\n".join(page.shown(id)[:-1]))  # without what is known of shipped ones
-        rows = [f"{folder}/{case}" for folder, held in caught.items() for case in held.get(id, {})]
-        print(textwrap.fill(f"  caught by {', '.join(rows) or 'no case'}", 79, subsequent_indent="    ") + "\n")
-        missed += [id] if not rows and CATALOGUE[id].shows != "nowhere" else []
+        rows = [f"{folder} {' '.join(held[id])}" for folder, held in caught.items() if id in held]
+        print(textwrap.fill(f"  caught by {'; '.join(rows) or 'no case'}", 79, subsequent_indent="    ") + "\n")
+        if not rows and CATALOGUE[id].shows != "nowhere":
+            (missed if _made(id) else unmade).append(id)
+    if unmade:
+        print(f"{', '.join(unmade)}: no case's computation has what it replaces: look at the op's or the block's name")
     if missed:
         print(f"no shipped case shows {', '.join(missed)}: make the mistake larger, or ship a case that does")
+    if missed or unmade:
         return 1
-    print("to contribute it: move the file to minibert/mistakes/ops/ and run `minibert mistakes --write`")
+    print("to contribute it: move the file to minibert/mistakes/ops/ and run `minibert mistakes --write ops`")
     return 0
+
+
+def _made(id: str) -> bool:
+    """Whether some shipped case has mutants of an entry."""
+    return any(matrix.trials(files.read(case))(CATALOGUE[id]) for case in files.shipped())
 
 
 def _entered(path: Path) -> list[str]:
@@ -93,6 +103,10 @@ def _entered(path: Path) -> list[str]:
     found = [id for id in CATALOGUE if id not in before]
     require(bool(found), f"{path}: enters no mistake: call minibert.mistakes.catalogue.entry")
     require(all(CATALOGUE[id].executable for id in found), f"{path}: an entry without mutants shows nothing")
+    known = clauses.clauses()
+    for id in found:
+        for clause in clauses.named(CATALOGUE[id].clause) if known else ():
+            require(clause in known, f"{path}: {id}: the spec has no clause {clause}{nearest(clause, known)}")
     return found
 
 
@@ -107,5 +121,9 @@ def _page(name: str) -> None:
 
 
 def _written(path: Path, text: str) -> None:
+    running = Path(minibert.__file__).resolve().parent
+    beside = any(path.resolve().is_relative_to(place / "reference") for place in (running, running.parent))
+    own = "install this copy with `pip install -e .` in an environment of its own"
+    require(beside, f"{path}: not beside the minibert that runs, {running}: {own}")
     atomic.write_text(path, text)
     print(printable(str(path)))

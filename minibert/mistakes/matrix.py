@@ -41,7 +41,12 @@ def kills(folder: str, ids: Iterable[str] | None = None) -> dict[str, dict[str, 
         for path in sorted(path for path in files.shipped() if path.parent.name == folder):
             tried = trials(files.read(path))
             for mistake in over(chosen, f"{folder}/{path.name}: mistakes"):
-                if kill := _kill([trial() for trial in tried(mistake)]):
+                try:
+                    shown = [trial() for trial in tried(mistake)]
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                    where = f"{mistake.id} in case {folder}/{path.name}"
+                    raise InputError(f"{where}: {type(error).__name__}: {error}") from error
+                if kill := _kill(shown):
                     found.setdefault(mistake.id, {})[path.name] = kill
     return {mistake.id: found[mistake.id] for mistake in chosen if mistake.id in found}
 

@@ -8,6 +8,7 @@
     masks    ChineseBERT masked by words, by characters, by both 9 : 1, each asked in both ways
     images   fastText over words, n-grams of their characters, images of these, or both
     tlm      XLM on gettext catalogues (TEXT is their folder, such as /usr/share/locale), pairs read together or apart
+    several  multilingual BERT and XLM on catalogues of six languages, what each of them comes to
 
 A seed draws what is held out, the weights and all masks. Needs jieba, pypinyin, Pillow and Debian's fonts
 (minibert[chinese]; fonts-arphic-ukai fonts-arphic-uming fonts-wqy-zenhei); the text is that of the packages
@@ -42,7 +43,8 @@ from minibert.tokenizers.wordpiece import SPECIALS, WordPiece
 
 HAN = regex.compile(r"\p{Han}")
 SENTENCE = re.compile(r"(?<=[。！？；])")
-RUN = {"vocab_size": 4000, "seq_length": 64, "batch_size": 16, "steps": 400, "duplicates": 1, "threads": 1}
+RUN = {"vocab_size": 4000, "seq_length": 64, "batch_size": 16, "steps": 400, "duplicates": 1, "threads": 1,
+       "accumulate": 1}  # fmt: skip
 
 
 # ---- Text ------------------------------------------------------------------------------------------------------------
@@ -184,11 +186,14 @@ def parts(file: Path, seed: int, options: dict[str, Any], arms: Iterable[str] = 
     return found
 
 
-def masks(file: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """{how rows are masked: figures of both ways to ask}."""
+MASKED = {"characters": 0.0, "words": 1.0, "9 : 1": 0.9}
+
+
+def masks(file: Path, seed: int, options: dict[str, Any], arms: Iterable[str] = MASKED) -> dict[str, dict[str, float]]:
+    """{how rows are masked: figures of both ways to ask}; arms: of MASKED."""
     found = {}
-    for name, share in {"9 : 1": 0.9, "words": 1.0, "characters": 0.0}.items():
-        given = {**options, "whole_words": share, "corpus_files": [file], "segmenter": "jieba"}
+    for name in arms:
+        given = {**options, "whole_words": MASKED[name], "corpus_files": [file], "segmenter": "jieba"}
         made, report, held = run("chinesebert", seed, **given)
         asked = {f"{way} asked": asked_by(made, file, seed, way_share)
                  for way, way_share in {"words": 1.0, "characters": 0.0}.items()}  # fmt: skip
@@ -246,22 +251,61 @@ def tlm(folder: Path, seed: int, options: dict[str, Any]) -> dict[str, dict[str,
             if vocabulary is None:
                 vocabulary = Path(kept, "vocabulary")
                 minibert.load(made).tokenizer.save(vocabulary)
-            found[arm] = {way: loss for way, texts in asked.items() for way, loss in _of(made, way, texts).items()}
+            found[arm] = {f"{name}, {way}": value for way, texts in asked.items()
+                          for name, value in _of(made, texts).items()}  # fmt: skip
             held.cleanup()
     return found
 
 
-def _of(made: Path, way: str, texts: list) -> dict[str, float]:
-    """The loss of a run's model on rows of these texts, and the entropy of their tokens."""
+def _of(made: Path, texts: list) -> dict[str, float]:
+    """Of a run's model on rows of these texts: its loss beside the entropy of their tokens, and how many it has right
+    beside who always says the token that is asked most often.
+    """
     model, record = minibert.load(made), json.loads((made / "run.json").read_bytes())
     options, own = pretraining.options_of(model.module, record["options"])
     rows, counts = data.Recipe(model.family, model.tokenizer, own, options.seed).instances(texts, "held_out")
-    loss = training.evaluation(model, rows, seed=options.seed)["terms"]["masked_lm"]
-    return {f"{way}, nats": loss, f"unigram, {way}": corpus.unigram_entropy(counts, counts).entropy}
+    measured, asked = training.evaluation(model, rows, seed=options.seed), rows["masked_lm_weights"] > 0
+    loss, unigram = measured["terms"]["masked_lm"], corpus.unigram_entropy(counts, counts).entropy
+    return {"nats": loss, "unigram": unigram, "less unigram": loss - unigram,
+            "right": measured["accuracies"]["masked_lm"],
+            "majority": float(np.bincount(rows["masked_lm_ids"][asked]).max() / asked.sum())}  # fmt: skip
+
+
+SEVERAL = {"de": "de", "fr": "fr", "es": "es", "ru": "ru", "zh": "zh_CN"}  # and English
+EVERY = 4  # of the messages that catalogues have, one is read
+
+
+def several(
+    folder: Path, seed: int, options: dict[str, Any], arms: Iterable[str] = ("bert", "xlm")
+) -> dict[str, dict[str, float]]:
+    """{family, and language: held-out figures}: a tenth of the English messages is held out in every language; arms:
+    families.
+    """
+    found: dict[str, dict[str, float]] = {}
+    said = {name: [*parallel.pairs([folder], code)][::EVERY] for name, code in SEVERAL.items()}
+    sources = sorted({source for known in said.values() for source, _ in known})
+    rng = np.random.default_rng(seed)
+    apart = {sources[i] for i in rng.permutation(len(sources))[: len(sources) // 10]}
+    said["en"] = [(source, source) for source in sources[::EVERY]]
+    with tempfile.TemporaryDirectory() as kept:
+        held: dict[str, list] = {name: [] for name in said}
+        for name, known in said.items():
+            texts = [(source in apart, target) for source, target in known if source != target or name == "en"]
+            parts = [[text for away, text in texts if away == held_out] for held_out in (False, True)]
+            train, last = ([part[i : i + 30] for i in range(0, len(part), 30)] for part in parts)
+            Path(kept, name).write_text("\n\n".join(map("\n".join, train)), encoding="utf-8")
+            held[name] = [corpus.Document(block, name) for block in last]
+        spoken = [f"{name}={Path(kept, name)}" for name in said]
+        for family in arms:
+            made, _, run_ = run(family, seed, **options, language=spoken, lowercase=False, masking="dynamic")
+            found |= {f"{family}, {name}": _of(made, texts) for name, texts in sorted(held.items())}
+            run_.cleanup()
+    return found
 
 
 # ---- Tables ----------------------------------------------------------------------------------------------------------
-TABLES = {"words": words, "trained": trained, "parts": parts, "masks": masks, "images": images, "tlm": tlm}
+TABLES = {"words": words, "trained": trained, "parts": parts, "masks": masks, "images": images, "tlm": tlm,
+          "several": several}  # fmt: skip
 
 
 def shown(reports: list[dict[str, dict[str, float]]]) -> Iterator[str]:
@@ -290,19 +334,23 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--root", type=Path, default=Path("/"), help="where Debian's packages are unpacked")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--every", type=int, default=1, help="take every n-th document alone")
     parser.add_argument("--steps", type=int, default=RUN["steps"])
+    parser.add_argument("--option", action="append", default=[], help="of every run, as learning_rate=0.002")
     parser.add_argument("--fonts", default="debian", help="to draw by, files with commas between; default debian's")
-    parser.add_argument("--arm", choices=PARTS, action="append", help="of the table parts these alone")
+    known = [*PARTS, *MASKED, "bert", "xlm"]
+    parser.add_argument("--arm", choices=known, action="append", help="of parts, masks, or several these alone")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.table == "text":
         return written(given.root, given.file, given.every)
     DRAWN["fonts"], reports = given.fonts, []
-    for seed in range(given.seeds):
+    options = {**RUN, "steps": given.steps, **{name: json.loads(n) for name, n in (o.split("=") for o in given.option)}}
+    for seed in range(given.first, given.first + given.seeds):
         print(f"seed {seed}", file=sys.stderr)
-        own = {"arms": given.arm} if given.arm and given.table == "parts" else {}
-        reports.append(TABLES[given.table](given.file, seed, {**RUN, "steps": given.steps}, **own))
+        own = {"arms": given.arm} if given.arm and given.table in ("parts", "masks", "several") else {}
+        reports.append(TABLES[given.table](given.file, seed, options, **own))
         if given.json:
             given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
     print("\n".join(shown(reports)))

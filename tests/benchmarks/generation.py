@@ -1,8 +1,10 @@
-"""What a cache of keys and values saves: python tests/benchmarks/generation.py [SIZE …] [--tokens N] [--repeats N]
+"""What a cache of keys and values saves: python tests/benchmarks/generation.py [MODEL …] [--tokens N] [--rows N]
+    [--repeats N]
 
-GPT-2 with random weights, float32, goes on greedily from a prompt of 16 tokens, in turn: with the state of the tokens
-before; without, so that each step reads all of them anew; and transformers' `generate` with its cache, where torch and
-transformers are installed. All write the same tokens, or nothing is timed (the peer: as many as rounding allows).
+A model with random weights, float32, goes on greedily from 16 tokens, a prompt or a source, in turn: with the state of
+the tokens before; without (GPT-2), so that each step reads all of them anew; and transformers' `generate` with its
+cache, where torch and transformers are installed. All write the same tokens, or nothing is timed (the peer: as many as
+rounding allows).
 Figures of one machine say little about another, the ratio says more.
 """
 
@@ -24,17 +26,22 @@ import measures
 
 import minibert
 from minibert import generation, kernels
-from minibert.families import gpt2
+from minibert.families import bart, gpt2
 
-SIZES = {"tiny": {"vocab_size": 4000, "n_positions": 512, **gpt2.NARROW}, "small": gpt2.PRESETS["small"]}
+MODELS = {
+    "gpt2-tiny": ("gpt2", {"vocab_size": 4000, "n_positions": 512, **gpt2.NARROW}),
+    "gpt2-small": ("gpt2", gpt2.PRESETS["small"]),
+    "bart-base": ("bart", bart.PRESETS["base"]),
+}
+TWINS = {"gpt2": ("GPT2Config", "GPT2LMHeadModel"), "bart": ("BartConfig", "BartForConditionalGeneration")}
 PROMPT = 16  # tokens
 Run = Callable[[], np.ndarray]
 
 
-def contestants(fields: dict[str, Any], tokens: int) -> dict[str, Run]:
-    """The ids (1, PROMPT + tokens) of each."""
-    model = minibert.create("gpt2", **fields)
-    ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (1, PROMPT))
+def contestants(family: str, fields: dict[str, Any], tokens: int, rows: int) -> dict[str, Run]:
+    """The ids (rows, PROMPT + tokens), or what stands in their place, of each."""
+    model = minibert.create(family, **fields)
+    ids = np.random.default_rng(0).integers(5, model.config.vocab_size, (rows, PROMPT))
     settings = generation.Settings(max_length=PROMPT + tokens)
 
     def anew(new: np.ndarray, state: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -42,10 +49,10 @@ def contestants(fields: dict[str, Any], tokens: int) -> dict[str, Run]:
         read = np.concatenate([state["ids"], new], 1)
         return model.module.step(model.params, model.config, read, {})[0], {"ids": read}
 
-    runs = {
-        "with the cache": lambda: model.generate(ids, max_new_tokens=tokens, eos_token_id=None),
-        "without": lambda: generation.greedy(anew, {"ids": ids[:, :-1]}, ids, settings).ids,
-    }
+    free = {"eos_token_id": None, **({"forced_eos_token_id": None} if family == "bart" else {})}
+    runs = {"with the cache": lambda: model.generate(ids, max_new_tokens=tokens, **free)}
+    if family == "gpt2":
+        runs["without"] = lambda: generation.greedy(anew, {"ids": ids[:, :-1]}, ids, settings).ids
     try:
         import torch
         import transformers
@@ -53,14 +60,17 @@ def contestants(fields: dict[str, Any], tokens: int) -> dict[str, Run]:
         print(f"transformers: {missing.name} is not installed")
         return runs
     torch.set_num_threads(kernels.THREADS)
-    known = transformers.GPT2Config()
+    of_config, of_model = (getattr(transformers, name) for name in TWINS[family])
+    known = of_config()
     given = {name: value for name, value in vars(model.config).items() if hasattr(known, name)}
-    twin = transformers.GPT2LMHeadModel(transformers.GPT2Config(**given)).eval()
+    twin = of_model(of_config(**given)).eval()
     tensors = {name: torch.from_numpy(array) for name, array in model.state_dict().items()}
     twin.load_state_dict(tensors, strict=False)
     twin.tie_weights()
     prompt = torch.from_numpy(ids)
-    options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    options = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": None, "pad_token_id": 0, "num_beams": 1}
+    if family == "bart":
+        options |= {"forced_bos_token_id": None, "forced_eos_token_id": None}
     mask = torch.ones_like(prompt)
     runs["transformers"] = lambda: twin.generate(prompt, attention_mask=mask, **options).numpy()
     return runs
@@ -81,24 +91,28 @@ def measured(runs: dict[str, Run], repeats: int) -> tuple[dict[str, list[float]]
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sizes", nargs="*", metavar="SIZE", help=f"of {', '.join(SIZES)}; default: all")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)}; default: all")
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
     args = parser.parse_args(arguments)
     print(f"{_processor()}; {kernels.THREADS} threads, load {os.getloadavg()[0]:.1f}; OpenBLAS for {measures.core()}")
     failed = False
-    for size in args.sizes or SIZES:
-        for run in contestants(SIZES[size], 2).values():
+    for name in args.models or MODELS:
+        family, fields = MODELS[name]
+        for run in contestants(family, fields, 2, args.rows).values():
             run()  # imports, buffers
-        seconds, found = measured(contestants(SIZES[size], args.tokens), args.repeats)
-        differ = not np.array_equal(found["with the cache"], found["without"])
+        seconds, found = measured(contestants(family, fields, args.tokens, args.rows), args.repeats)
+        own = found["with the cache"]
+        differ = not np.array_equal(own, found.get("without", own))
         failed |= differ
-        print(f"{size}: {args.tokens} tokens after {PROMPT}" + (", which DIFFER without the cache" if differ else ""))
+        print(f"{name}: {args.rows} x {args.tokens} tokens" + (", which DIFFER without the cache" if differ else ""))
         first = statistics.median(seconds["with the cache"])
-        for name, times in seconds.items():
-            middle, alike = statistics.median(times), int((found[name] == found["with the cache"]).sum()) - PROMPT
-            print(f"  {name:<16}{middle:>9.2f} s{args.tokens / middle:>9.1f} tokens/s{middle / first:>8.2f} times"
-                  f"{alike:>6} tokens alike")  # fmt: skip
+        for way, times in seconds.items():
+            middle = statistics.median(times)
+            alike = int((found[way] == own)[:, -args.tokens :].sum()) if found[way].shape == own.shape else 0
+            print(f"  {way:<16}{middle:>9.2f} s{args.rows * args.tokens / middle:>9.1f} tokens/s"
+                  f"{middle / first:>8.2f} times{alike:>6} tokens alike")  # fmt: skip
     return int(failed)
 
 

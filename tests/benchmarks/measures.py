@@ -144,7 +144,9 @@ def operations(work: list[Product]) -> int:
 
 
 def alone(work: list[Product]) -> Callable[[], None]:
-    """These products and nothing else, as the engine has them made: large ones cut, small ones one to a thread."""
+    """These products and nothing else, as the engine has them made: large ones cut, small ones one to a thread. Each
+    has a right operand of its own, as each layer has weights of its own, which no cache holds from pass to pass.
+    """
     rng = np.random.default_rng(0)
 
     def operand(heads: int, rows: int, columns: int, transposed: bool) -> np.ndarray:
@@ -152,15 +154,22 @@ def alone(work: list[Product]) -> Callable[[], None]:
         array = rng.standard_normal((*([heads] if heads else []), *shape), np.float32)
         return array.swapaxes(-1, -2) if transposed else array
 
-    jobs = [(operand(p.heads, p.m, p.k, p.left), operand(p.heads, p.k, p.n, p.right), p) for p in work]
+    jobs = [
+        (
+            operand(p.heads, p.m, p.k, p.left),
+            [operand(p.heads, p.k, p.n, p.right) for _ in range(1 if p.heads else p.count)],
+            p,
+        )
+        for p in work
+    ]
 
     def run() -> None:
-        for a, b, p in jobs:
+        for a, others, p in jobs:
             if p.heads:
                 with kernels.one_blas_thread():
-                    kernels.over_blocks(lambda _, a=a, b=b: np.matmul(a, b), p.count, 1)
+                    kernels.over_blocks(lambda _, a=a, b=others[0]: np.matmul(a, b), p.count, 1)
             else:
-                for _ in range(p.count):
+                for b in others:
                     kernels.product(a, b)
 
     return run

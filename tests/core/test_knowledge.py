@@ -23,7 +23,7 @@ def drawn(rng, rows=7):
 def test_a_step_of_transe_is_that_of_its_double():
     """Heads and tails that stand twice, and triples whose margin is kept, which move nothing."""
     from reference.lists import convert
-    from reference.numbers import fifty_digits
+    from reference.scalars import fifty_digits
 
     given = drawn(np.random.default_rng(1))
     own = transe.step(*given, margin=0.5, rate=0.1)

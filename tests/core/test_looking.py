@@ -209,3 +209,48 @@ def test_layers_go_on_from_what_is_changed(bert, layer):
     np.testing.assert_array_equal(after[layer], before[layer] + np.arange(16.0))
     assert all(np.array_equal(a, b) for a, b in zip(after[:layer], before[:layer], strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(after[layer:], before[layer:], strict=True))
+
+
+def test_a_word_is_the_mean_of_its_tokens_and_occurrences(bert):
+    texts = ["the cats sat", "", "Cats", "a dog"]
+    found = languages.words(bert, texts, {"cats", "dog", "owl"}, 20)
+    assert {*found} == {"cats", "dog"}
+    tokens = bert.tokenizer.tokenize("cats")
+    assert len(tokens) > 1
+    due = []
+    for text, first in (("the cats sat", 2), ("Cats", 1)):
+        layers = bert.encode(input_ids=[bert.tokenizer.encode(text).ids])["hidden_states"]
+        due.append([layer[0, first : first + len(tokens)].mean(0) for layer in layers])
+    np.testing.assert_allclose(found["cats"], np.mean(due, 0), rtol=1e-6)
+    layers = languages.tokens(bert, texts, 20, 4)
+    due = bert.encode(input_ids=[bert.tokenizer.encode(texts[0]).ids])["hidden_states"]
+    np.testing.assert_allclose(layers[2], due[2][0, 1:5], rtol=1e-6)
+
+
+def test_a_dictionary_has_each_word_once():
+    pairs = [("A", "x"), ("a", "y"), ("b", "X"), ("b", "z"), ("c", "w")]
+    assert languages.met({"a", "b", "c"}, {"x", "y", "z"}, pairs) == [("a", "x"), ("b", "z")]
+    one = {"a": np.eye(2), "b": np.eye(2)[::-1]}
+    assert languages.alignment(one, {"x": one["a"], "z": one["b"]}, [("a", "x"), ("b", "z")]) == [(1, 1)] * 2
+    with pytest.raises(InputError, match="two are due"):
+        languages.alignment(one, one, [("a", "a")])
+
+
+def test_how_far_languages_lie_apart_by_hand():
+    one = np.array([[1.0, 0, 0], [-1, 0, 0]])
+    three, four = one + np.array([0, 3, 0]), one + np.array([0, 0, 4])
+    assert languages.apart([one, three]) == pytest.approx(3)
+    assert languages.apart([one, one]) == 0
+    assert languages.apart([one, three, four]) == pytest.approx((3 + 4 + 5) / 3)
+
+
+def test_a_plane_shows_how_means_differ():
+    rng = np.random.default_rng(0)
+    one = rng.standard_normal((40, 5)) * [5, 1, 1, 1, 1]
+    one -= one.mean(0)
+    points, means = languages.plane([one, one + np.array([0, 0, 7, 0, 0])])
+    assert abs(means[1, 0] - means[0, 0]) == pytest.approx(7)
+    assert means[:, 1] == pytest.approx([0, 0], abs=1e-12)
+    assert np.abs(np.corrcoef(points[0][:, 1], one[:, 0])[0, 1]) > 0.98
+    points, means = languages.plane([one, one])
+    assert means == pytest.approx(np.zeros((2, 2)), abs=1e-12)

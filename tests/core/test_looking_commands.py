@@ -99,3 +99,64 @@ def test_surface_begins_and_ends_where_the_models_are(held, tmp_path, capsys):
     np.testing.assert_allclose(grid, grid.T, atol=2e-3)  # both directions are one
     assert picture.read_text(encoding="utf-8").startswith("<svg")
     assert "name another end" in refused(capsys, "surface", held / "start", held / "end", *rows, "-o", picture)
+
+
+# ---- Languages -------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def spoken(held):
+    """Texts in two languages that share no word, and dictionaries."""
+    texts = {"one": "the cat ran, a dog\n\n", "other": "on mats\n\n"}
+    for name, text in texts.items():
+        (held / f"{name}.txt").write_text(text * 8, encoding="utf-8")
+    rows = [{"text": text, "label": "animal"} for text in ("the cat sat", "a dog ran", "the mat", "a mat", "sat", "on")]
+    (held / "animals.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (held / "same.tsv").write_text("the\tthe\ncat\tcat\ndog\tdog\nran\tRan\nowl\towl\n", encoding="utf-8")
+    (held / "turned.tsv").write_text("the\tcat\ncat\tthe\n", encoding="utf-8")
+    return held
+
+
+def test_align_finds_what_is_the_same(spoken, capsys):
+    texts = (spoken / "one.txt", spoken / "one.txt")
+    lines = said(capsys, "align", spoken / "start", spoken / "same.tsv", *texts)
+    assert lines[0].startswith("4 of 5 pairs stand in both texts; by chance 0.5208")
+    assert [line.split()[-2:] for line in lines[2:]] == [["1.0000", "1.0000"]] * 3
+    lines = said(capsys, "align", spoken / "start", spoken / "turned.tsv", *texts)
+    assert [line.split()[-2:] for line in lines[2:]] == [["0.5000", "0.5000"]] * 3
+    other = (spoken / "one.txt", spoken / "other.txt")
+    assert "0 pairs of the dictionary" in refused(capsys, "align", spoken / "start", spoken / "same.tsv", *other)
+
+
+def test_languages_tells_texts_apart_that_are(spoken, tmp_path, capsys):
+    picture = tmp_path / "languages.svg"
+    given = ("--tokens", 20, "-o", picture)
+    lines = said(capsys, "languages", spoken / "start", f"a={spoken / 'one.txt'}", f"b={spoken / 'one.txt'}", *given)
+    assert [line.split()[-1] for line in lines[2:5]] == ["0.0000"] * 3
+    assert [float(line.split()[-2]) for line in lines[2:5]] == [0.5] * 3
+    lines = said(capsys, "languages", spoken / "start", f"a={spoken / 'one.txt'}", f"b={spoken / 'other.txt'}", *given)
+    assert all(float(line.split()[-1]) > 0.1 and float(line.split()[-2]) == 1 for line in lines[2:5])
+    text = picture.read_text(encoding="utf-8")
+    assert text.startswith("<svg")
+    assert text.count('r="6"') == 6  # a mean of each language and layer
+    assert "give NAME=FILE twice" in refused(capsys, "languages", spoken / "start", f"a={spoken / 'one.txt'}")
+
+
+def test_shift_by_nothing_changes_nothing(spoken, tmp_path, capsys):
+    picture = tmp_path / "shift.svg"
+    texts = ("--from", spoken / "one.txt", "--to", spoken / "other.txt")
+    given = ("shift", spoken / "end", spoken / "animals.jsonl", "--share", 0, -90, 90, "-o", picture)
+    lines = said(capsys, *given, *texts)
+    grid = [[float(cell) for cell in line.split()[-3:]] for line in lines[2:5]]
+    model = minibert.load(spoken / "end")
+    (task,) = model.uses
+    placed = [*minibert.rows.placed(spoken / "animals.jsonl", "classify")]
+    answers = [*minibert.uses.answered(model, task, placed, 40)]
+    right = np.mean([row["label"] == answer["label"] for (_, row), answer in zip(placed, answers, strict=True)])
+    assert [line[0] for line in grid] == [pytest.approx(right, abs=1e-4)] * 3
+    assert any(line[1] != line[2] for line in grid)
+    assert picture.read_text(encoding="utf-8").startswith("<svg")
+    lines = said(capsys, *given, "--from", spoken / "one.txt", "--to", spoken / "one.txt")
+    assert all(len({*line.split()[-3:]}) == 1 for line in lines[2:5])
+    no_head = ("shift", spoken / "start", spoken / "rows.jsonl", *texts)
+    assert "no head of one task" in refused(capsys, *no_head)
+    assert "must end in .svg" in refused(capsys, *given[:-1], tmp_path / "x.png", *texts)
+    assert "cannot read" in refused(capsys, *given, "--from", spoken / "none.txt", "--to", spoken / "one.txt")

@@ -64,3 +64,29 @@ def test_recomputing_holds_less_and_info_says_so(tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["info", str(tmp_path), "--memory", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["length"] == 30
+
+
+def test_what_grows_copies_itself_seldom_and_never_writes_over_what_went_another_way():
+    rng = np.random.default_rng(0)
+    new = rng.standard_normal((300, 2, 3, 1, 4)).astype(np.float32)
+
+    def grow():
+        grown, copies = new[0], 0
+        for each in new[1:]:
+            before, grown = grown, buffers.extended(grown, each)
+            copies += not np.shares_memory(before, grown)
+        assert np.array_equal(grown, np.concatenate(list(new), 2))
+        assert copies <= 5
+        half = grown[..., :150, :]
+        made = [
+            (buffers.extended(old, last), old, last)
+            for old, last in ((half, new[0]), (half, new[1]), (grown, new[2]), (grown, new[3]), (grown[1:], new[4][1:]))
+        ]  # one of those that go on from `grown` writes into its memory, nobody else
+        assert all(np.array_equal(found, np.concatenate([old, last], 2)) for found, old, last in made)
+        wide = buffers.extended(grown, new[5].astype(np.float64))
+        assert wide.dtype == np.float64
+        assert np.array_equal(wide[..., :300, :], grown)
+        assert buffers._used
+
+    grow()
+    assert not buffers._used  # nothing is remembered of memory that is gone

@@ -13,7 +13,7 @@ import pytest
 
 from minibert import ops
 from minibert.pairs import PAIRS
-from reference import double, numbers
+from reference import double, scalars
 from reference.derivative import derivative
 from reference.directional import directional
 from reference.lists import broadcast, convert, leaves, mapped, shape
@@ -140,8 +140,8 @@ def test_functions_are_right_to_48_digits(name, points):
     mp = pytest.importorskip("mpmath", reason="mpmath is the independent 80-digit library").mp.clone()
     mp.dps = 80
     for point in points.split():
-        with numbers.fifty_digits():
-            ours = getattr(numbers, name)(Decimal(point))
+        with scalars.fifty_digits():
+            ours = getattr(scalars, name)(Decimal(point))
         truth = mp.pi if name == "pi" else getattr(mp, name)(mp.mpf(point))
         assert abs(mp.mpf(str(ours)) - truth) <= abs(truth) * mp.mpf("1e-48"), point
 
@@ -155,7 +155,7 @@ def test_convert_is_exact_and_leaves_the_rest_alone():
 @pytest.mark.parametrize("name", CASES)
 def test_float_and_50_digits_agree(name):
     arguments = CASES[name][0]
-    with numbers.fifty_digits():
+    with scalars.fifty_digits():
         exact = double(name)(**convert(arguments))
     assert all(isinstance(value, Decimal) for value in leaves(exact))
     close(double(name)(**arguments), mapped(float, exact), 1e-14)
@@ -171,8 +171,8 @@ def test_known_values_of_gelu_erf_and_tanh_gelu():
     for x, y in exact.items():
         close(double("gelu")(x), y, 2e-14)
     close(double("gelu_tanh")([1.0, -3.0]), [0.8411919906082767, -0.0036373920817730188], 1e-14)
-    close(numbers.erf(0.5), 0.52049987781304654, 1e-15)
-    close(numbers.erfc(5.0), 1.5374597944280349e-12, 1e-14)
+    close(scalars.erf(0.5), 0.52049987781304654, 1e-15)
+    close(scalars.erfc(5.0), 1.5374597944280349e-12, 1e-14)
     slopes = derivative(double("gelu"), {"x": [1.0, -1.0, -3.0, 0.0]}, "x", [1.0] * 4)
     close(slopes, [1.0833154705876863, -0.083315470587686298, -0.011945647204183927, 0.5], 1e-15)
 
@@ -341,9 +341,9 @@ def test_a_lost_term_of_the_layer_norm_backward_is_seen():
 def test_derivatives_are_good_to_30_digits():
     x = [0.3, -1.7, 2.2]
     slopes = derivative(double("tanh"), {"x": x}, "x", [1.0] * 3)
-    with numbers.fifty_digits():
+    with scalars.fifty_digits():
         for slope, value in zip(slopes, x, strict=True):
-            assert abs(slope - (1 - numbers.tanh(Decimal(value)) ** 2)) < Decimal("1e-30")
+            assert abs(slope - (1 - scalars.tanh(Decimal(value)) ** 2)) < Decimal("1e-30")
 
 
 def test_derivative_leaves_its_arguments_as_they_are_and_walks_trees():
@@ -463,7 +463,7 @@ def loss(config=TINY, **batch):
 def test_the_loss_of_a_tiny_bert_is_the_published_one():
     assert loss() == pytest.approx(4.481629302687, abs=1e-12)
     assert loss(TINY | {"hidden_act": "gelu_new"}) == pytest.approx(4.481623663301, abs=1e-12)
-    with numbers.fifty_digits():
+    with scalars.fifty_digits():
         assert float(double("bert_loss")(*convert([PARAMETERS, TINY, BATCH]))) == pytest.approx(loss(), rel=1e-14)
 
 

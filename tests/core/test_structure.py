@@ -7,6 +7,8 @@ import pytest
 
 from minibert.corruption import structure
 
+DRAWS = 100_000
+
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4])
 def test_classes_of_orders_are_a_bijection_onto_the_sum_of_factorials(most):
@@ -19,23 +21,22 @@ def test_classes_of_orders_are_a_bijection_onto_the_sum_of_factorials(most):
 
 def test_segments_can_be_put_back_by_their_class():
     """Undone by the order of the label the passage reads as the text does; the number of segments is uniform."""
-    rng, passage = np.random.default_rng(1), [*range(40)]
-    labels = []
-    for _ in range(6000):
-        parts, label = structure.reordered(passage, [*range(0, 40, 2)], rng, 3)
+    rng, passage, starts = np.random.default_rng(1), [*range(40)], [*range(0, 40, 2)]
+    found = [structure.reordered(passage, starts, rng, 3) for _ in range(DRAWS)]
+    for parts, label in found[:6000]:
         order = structure.order_of(label)
         assert [*itertools.chain.from_iterable(parts[order.index(i)] for i in range(len(parts)))] == passage
         assert all(part[0] % 2 == 0 for part in parts)
-        labels.append(label)
-    share = np.bincount(labels, minlength=9) / 6000
+    share = np.bincount([label for _, label in found], minlength=9) / DRAWS
     due = np.array([1 / 3, *[1 / 6] * 2, *[1 / 18] * 6])
-    assert (np.abs(share - due) < 4.5 * np.sqrt(due * (1 - due) / 6000)).all()
+    assert (np.abs(share - due) < 4.5 * np.sqrt(due * (1 - due) / DRAWS)).all()
 
 
 def test_distances_are_those_of_the_text_and_equally_frequent():
     """0 neighbours, 1 of one document and no neighbours, 2 of two; each sentence is half a row."""
-    documents = [[[d, s, 1, 1] for s in range(6)] for d in range(300)]
+    documents = [[[d, s, 1, 1] for s in range(6)] for d in range(DRAWS // 5)]
     found = [*structure.distances(documents, np.random.default_rng(0), 4)]
+    assert len(found) == DRAWS
     for ((d, s, *_), (e, t, *_)), label in found:
         assert label == (2 if d != e else 0 if t == s + 1 else 1)
         assert d != e or abs(s - t) > 1 or label == 0

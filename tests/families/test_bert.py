@@ -16,8 +16,10 @@ PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "bytes of golden cases": (7_700_000, "dtypes, variants, optimizers that others need not repeat"),
 }
 
+LABELS = {"labels": "masked_lm", "next_sentence_label": "next_sentence"}
 PUBLISHED = [
-    Published("bert", "BertForPreTraining", labels={"labels": "masked_lm", "next_sentence_label": "next_sentence"})
+    Published("bert", "BertForPreTraining", labels=LABELS),
+    Published("bert", "BertForPreTraining", labels=LABELS, fields={"vocab_size": 119_547}),  # multilingual, cased
 ]
 DIRECTORIES = {
     "BertForPreTraining": {"pooler", "mlm", "nsp"},

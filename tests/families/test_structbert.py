@@ -103,8 +103,9 @@ def test_pairs_are_of_three_equal_classes_and_labelled_by_where_they_stand():
     """No token twice: its number says where it stood. 0 elsewhere, 1 next, 2 previous."""
     documents = [[[4 + d * 60 + s * 3 + i for i in range(3)] for s in range(1 + d % 20)] for d in range(200)]
     vocabulary = Vocabulary(4 + 200 * 60, 1, 2, 3, 0)
-    made = sequences.structured_pairs(documents, np.random.default_rng(1), vocabulary, 24, 0.1, 8)
+    made = sequences.structured_pairs(documents, np.random.default_rng(1), vocabulary, 24, 0.1, 230)
     labels = made["sentence_structure_labels"]
+    assert len(labels) > 100_000
     plain = (made["input_mask"] == 1) & (made["input_ids"] > 3)
     a, b = ([ids[there & (types == n)] for ids, there, types in
              zip(made["input_ids"], plain, made["segment_ids"], strict=True)] for n in (0, 1))  # fmt: skip

@@ -1,6 +1,7 @@
 """`minibert check`: right candidates pass in any container, wrong ones are found where they go wrong, hostile ones are
 one line."""
 
+import dataclasses
 import gc
 import io
 import json
@@ -23,9 +24,10 @@ import pytest
 
 from minibert import InputError, cli, tree
 from minibert.checkpoint import numpy_files, safetensors
-from minibert.golden import blocks, candidate, checking, compare, levels, report
+from minibert.golden import answer, blocks, candidate, checking, compare, levels, report
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
+from minibert.mistakes import words
 
 ROOT = Path(__file__).resolve().parents[2]
 CASE = "bert/published"
@@ -348,6 +350,14 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
     got = found(path, "bert/probe", declare=["A04"])
     assert (got.code, got.verdict) == (1, "unknown")
     assert got.diagnosis.unexplained == "forward/bert.encoder.layer.1.output.dense"
+
+
+def test_a_mistake_that_leaves_something_is_one_mistake():
+    told = words.Diagnosis("mistake", [None], 9.0, "forward/a", ["the mistake is S03: of all slots"], "forward/a")
+    got = report.Report(None, None, "", "float64", [], None, [], told, 1)
+    assert answer.cause(got) == "one mistake is S03: of all slots; and something else is wrong, from forward/a on"
+    whole = got._replace(diagnosis=dataclasses.replace(told, unexplained=None))
+    assert answer.cause(whole) == "the mistake is S03: of all slots"
 
 
 # ---- Levels ----------------------------------------------------------------------------------------------------------

@@ -190,8 +190,11 @@ TEMPLATE = next(code for code in CODE if "entry(" in code)
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
-        (TEMPLATE, 0, "caught by macbert/probe, macbert/published\n"),
+        (TEMPLATE, 0, "caught by macbert probe published\n"),
         (TEMPLATE.replace("1 / a[", "a[").replace("[-1]}", "[-1] ** -0.5}"), 1, "no shipped case shows A91"),
+        (TEMPLATE.replace('"attention", edited', '"atention", edited'), 1, "no case's computation has what it"),
+        (TEMPLATE.replace('a["q"]', 'a["Q"]'), 2, "A91 in case macbert/probe: KeyError: 'Q'"),
+        (TEMPLATE.replace("OP-ATT-2", "OP-ATT-99"), 2, "A91: the spec has no clause OP-ATT-99"),
         ("x = 1\n", 2, "enters no mistake"),
         (TEMPLATE.replace("A91", "A04"), 2, "ValueError: A04 is entered twice"),
         ("import nowhere\n", 2, "ModuleNotFoundError: No module named 'nowhere'"),

@@ -749,6 +749,10 @@ def _looked_into(root: Path, arguments: Arguments) -> int | None:
     return command(how, root)
 
 
+LOOKING = {"prune": ("DIR", "--rows", "ROWS"), "probe": ("DIR", "classify", "ROWS"),
+           "surface": ("DIR", "DIR", "--rows", "ROWS", "--steps", "2")}  # fmt: skip
+
+
 def _predicted(root: Path, arguments: Arguments) -> int | None:
     how, text = arguments
     if how in ("predict", "embed", "fill-mask"):
@@ -758,6 +762,11 @@ def _predicted(root: Path, arguments: Arguments) -> int | None:
     if how == "read":
         quantization.load(root)
         return None
+    if how in LOOKING:
+        rows = root.parent / "out" / "rows.jsonl"
+        held = [{"text": said, "label": label} for said in ("the cat", text) for label in ("good", "bad")]
+        rows.write_text("\n".join(map(json.dumps, held)), encoding="utf-8")
+        return command(how, *(rows if part == "ROWS" else root if part == "DIR" else part for part in LOOKING[how]))
     return command("info", root)
 
 
@@ -1088,7 +1097,7 @@ READERS: dict[str, Reader] = {
         vectors, _embedded, lambda rng: [rng.choice(("command", "call")), mutation.text(rng)], share=6
     ),
     "further": Reader(further, _looked_into, lambda rng: [rng.choice(LOOKS), mutation.text(rng)], share=5),
-    "added": Reader(adapted, _predicted, _asked("predict", "info", "quantize", "embed"), share=5),
+    "added": Reader(adapted, _predicted, _asked("predict", "info", "quantize", "embed", *LOOKING), share=6),
     "quantized": Reader(quantized, _predicted, _asked("predict", "read", "embed", "fill-mask", "info"), share=5),
     "low_rank": Reader(low_rank, _low_rank, share=4),
     "cache": Reader(caches, _model, _directory, share=3),
