@@ -244,7 +244,6 @@ entry(
 entry(
     "E17", "tables shared by two networks get one network's gradient", "the sum of both",
     "own knowledge; src electra (one variable scope)", "gradient", "ELEC-SHARE-1", families=("electra",),
-    cause_of=("L13", "O36", "O37"),
     mutants=[only("electra", _one_network)],
 )  # fmt: skip
 entry(

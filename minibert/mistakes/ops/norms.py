@@ -797,7 +797,7 @@ entry(
 )  # fmt: skip
 entry(
     "L13", "fused LN has no backward (gradients silently absent)", "error or gradient",
-    "huggingface/candle#3613", "gradient", "OP-LN-4",
+    "huggingface/candle#3613", "gradient", "OP-LN-4", cause_of=("E17", "O36", "O37"),
     mutants=[
         of_norms(text, replacement=graded(ops.layer_norm, edit), section="gradients")
         for text, edit in (

@@ -691,7 +691,7 @@ entry(
 )  # fmt: skip
 entry(
     "O36", "a part is frozen", "every parameter has a gradient and learns",
-    "own knowledge", "gradient", "OPT-ORDER-1",
+    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("E17",),
     mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")],
 )  # fmt: skip
 def _detached(name: str, where: str = ".*", groups: Any = ()) -> Callable:
@@ -755,7 +755,7 @@ entry(
 )  # fmt: skip
 entry(
     "O37", "a tensor detached: no gradient passes on", "every tensor on the way to the loss",
-    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("L13",), when="within attention it is A36, of the pooler H27, of residuals L22",
+    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("E17",), when="within attention it is A36, of the pooler H27, of residuals L22",
     mutants=[_detached(name) for name in ("encoder_layer", "pre_norm_layer", "mlm_head", "self_attention",
                                           "feed_forward")]
     + [_detached("linear", paths) for paths in (

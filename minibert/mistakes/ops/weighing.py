@@ -1,11 +1,13 @@
 """Mistakes in what weighs the values: other functions of the scores, other keys that are seen, heads' shares."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minibert import ops
+from minibert.errors import InputError
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, places_of, present, swap, whole
@@ -178,9 +180,11 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
 def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Every number of heads that fits, up to 32."""
     width, due = field(subject, "hidden_size"), field(subject, "num_attention_heads")
-    counts = [n for n in range(1, 33) if width % n == 0 and n != due]
-    return [mutant for n in counts
-            for mutant in config(f"{n} heads, where {due} are due", num_attention_heads=n)(subject, at)]
+    found = []
+    for n in (n for n in range(1, 33) if width % n == 0 and n != due):
+        with contextlib.suppress(InputError):  # a configuration that says something of each head
+            found += config(f"{n} heads, where {due} are due", num_attention_heads=n)(subject, at)
+    return found
 
 
 # ---- Queries and keys ------------------------------------------------------------------------------------------------
@@ -271,11 +275,12 @@ entry(
 entry(
     "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
     "own knowledge (caps are Gemma's, value·tanh(s/value))", "output", "OP-ATT-2",
+    cause_of=("A04", "A05", "A06", "A07"),
     mutants=[
         solving.solvable(
             lambda value: of_attention(f"the softmax of {solving.shown(value)} times the scores",
                                        replacement=tempered(value), silent=UNCERTAIN_SCORES),
-            0.5, (2.0, 10.0, 0.1, 0.25), 1.0, most=1e3,
+            0.3, (0.5, 2.0, 10.0, 0.1, 0.25), 1.0, most=1e3,
         ),
         solving.solvable(
             lambda value: of_attention(f"scores capped by {solving.shown(value)}", replacement=capped(value),
@@ -327,7 +332,7 @@ entry(
 )  # fmt: skip
 entry(
     "A52", "fewer keys seen than are there", "every token that is no padding; of a decoder, those up to its own",
-    "own knowledge", "output", "BERT-ATT-4", families=("bert", "gpt", "gpt2"),
+    "own knowledge", "output", "BERT-ATT-4",
     when="a decoder's diagonal is gpt2-01 and gpt2-02, an encoder's own token A41",
     mutants=[
         *(only("bert", maker) for maker in (whole(_away(True)), seeing("the first token is not seen", _but_the_first))),
