@@ -201,7 +201,8 @@ entry(
     "kzl/decision-transformer#30; own knowledge", "output", "GPT2-ATT-1", families=DECODERS,
     mutants=decoders(
         seeing("the diagonal above is open", lambda before, seen: (before >= -1) & seen),
-        seeing("the diagonal above is open, padding's too", lambda before, seen: ((before >= 0) & seen) | (before == -1)),
+        seeing("the diagonal above is open, padding's too",
+               lambda before, seen: ((before >= 0) & seen) | (before == -1)),
     ),
 )  # fmt: skip
 entry(

@@ -308,6 +308,7 @@ entry(
         )
     ]),
 )  # fmt: skip
+SELU = 1.0507009873554805, 1.6732632423543772  # λ and α (arXiv 1706.02515, section 2)
 entry(
     "G15", "an activation that no release has", "the configuration's",
     "own knowledge", "output", "BERT-ACT-1",
@@ -317,8 +318,8 @@ entry(
             ("ReLU squared", lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0))),
             ("leaky ReLU, 0.01", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01).astype(x.dtype))),
             ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
-            ("SELU", lambda x: (1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
-                                1.0507009873554805 * np.where(x > 0, 1, 1.6732632423543772 * np.exp(np.minimum(x, 0))))),
+            ("SELU", lambda x: (SELU[0] * np.where(x > 0, x, SELU[1] * np.expm1(np.minimum(x, 0))),
+                                SELU[0] * np.where(x > 0, 1, SELU[1] * np.exp(np.minimum(x, 0))))),
             ("Mish, x tanh(softplus(x))", mish),
             ("hard swish, x ReLU6(x + 3)/6", lambda x: (x * np.clip(x + 3, 0, 6) / 6, np.where(
                 x <= -3, 0, np.where(x >= 3, 1, (2 * x + 3) / 6)).astype(x.dtype))),

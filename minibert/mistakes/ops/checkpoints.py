@@ -159,7 +159,7 @@ def _one_layer(which: int, part: str = "") -> Any:
     """One layer's weights in all of a stack: loaded into each, or one layer that is run again, which then has all their
     gradients. part: a pattern of paths within a layer, "" all.
     """
-    text = f"{('first', 'last')[which]} layer's {part.replace('_', ' ')}" if part else f"{('first', 'last')[which]} layer"
+    text = f"{('first', 'last')[which]} layer" + (f"'s {part.replace('_', ' ')}" if part else "")
 
     def own(layer: Any, of: Any) -> Any:
         held, other = tree.flatten(layer), tree.flatten(of)

@@ -647,8 +647,8 @@ def _placed_again(subject: Subject, at: list[Site]) -> list[Mutant]:
 
 
 def _unlearnt_table(shown: bool) -> Callable:
-    """No gradient for a table; what the optimizer does with it is open. shown: nor for the rows looked up, as where they
-    are detached; else these have theirs, or none is handed out.
+    """No gradient for a table; what the optimizer does with it is open. shown: nor for the rows looked up, as where
+    they are detached; else these have theirs, or none is handed out.
     """
     silent = r"steps/\d+/.*\.(position|token_type)\.weight" + ("" if shown else r"|gradients/.*\.tables\.\w+")
     maker = swap("no gradient", "embedding", graded(ops.embedding, lambda g, dy, c: zeros(g)),

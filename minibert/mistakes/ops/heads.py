@@ -439,7 +439,7 @@ entry(
 )  # fmt: skip
 
 
-# ---- What is made of logits, and of what ------------------------------------------------------------------------------
+# ---- What is made of logits, and of what -----------------------------------------------------------------------------
 PAIR_LOGITS = r"(next_sentence|sentence_order)\.head\.dense"
 
 

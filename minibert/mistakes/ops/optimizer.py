@@ -577,7 +577,8 @@ def handed_out(
         keys = {f"{GRADIENTS}/{name}" for _, name, *_ in rows}
 
         def written(tensors: Tensors) -> Tensors:
-            return {**tensors, **edit({key: a for key, a in tensors.items() if key in keys or (every and key.startswith(GRADIENTS))}, subject)}
+            edited = {key: a for key, a in tensors.items() if key in keys or (every and key.startswith(GRADIENTS))}
+            return {**tensors, **edit(edited, subject)}
 
         def given(grads: Any, step: int) -> Any:
             return tree.unflatten(edit(tree.flatten(grads), subject))
@@ -671,7 +672,7 @@ def _multiplied(steps: bool, every: bool = False) -> Callable:
     return solving.solvable(of, 0.5, likely, 1.0, least=-1e9)
 
 
-unlisted("gradients times another number", 
+unlisted("gradients times another number",
          *(_multiplied(steps, every) for every in (False, True) for steps in (False, True)))
 entry(
     "O28", "gradients added to those of the pass before (not set to 0)", "each pass's own",
@@ -736,12 +737,15 @@ def _left_alone(what: str, pattern: str) -> Callable:
 
 
 LEFT = (
-    ("the position table", r"(.*\.)?embeddings\.position\..*"), ("the type table", r"(.*\.)?embeddings\.token_type\..*"),
+    ("the position table", r"(.*\.)?embeddings\.position\..*"),
+    ("the type table", r"(.*\.)?embeddings\.token_type\..*"),
     ("all tables", r"(.*\.)?embeddings\.\w+\.weight"), ("the embeddings", r"(.*\.)?embeddings\..*"),
     ("the tables but the words, and their norm", r"(.*\.)?embeddings\.(?!word).*"),
-    ("the norms", r".*norm\.(weight|bias)"), ("the encoder's norms", r"(.*\.)?encoder\..*norm\.(weight|bias)"), ("biases", r".*\.bias"), ("biases but the norms'", r"(?!.*norm\.).*\.bias"),
+    ("the norms", r".*norm\.(weight|bias)"), ("the encoder's norms", r"(.*\.)?encoder\..*norm\.(weight|bias)"),
+    ("biases", r".*\.bias"), ("biases but the norms'", r"(?!.*norm\.).*\.bias"),
     ("the pooler", r"(.*\.)?pooler\..*"), ("the MLM head", r"(.*\.)?mlm\..*"), ("the pair head", r"(.*\.)?nsp\..*"),
-    ("the encoder", r"(.*\.)?encoder\..*"), ("layer 0", r"(.*\.)?encoder\.0\..*"), ("layer 1", r"(.*\.)?encoder\.1\..*"),
+    ("the encoder", r"(.*\.)?encoder\..*"),
+    ("layer 0", r"(.*\.)?encoder\.0\..*"), ("layer 1", r"(.*\.)?encoder\.1\..*"),
     ("the embeddings and layer 0", r"(.*\.)?(embeddings|encoder\.0)\..*"),
     ("the embeddings and the encoder", r"(.*\.)?(embeddings|encoder)\..*"),
 )  # fmt: skip
@@ -755,7 +759,8 @@ entry(
 )  # fmt: skip
 entry(
     "O37", "a tensor detached: no gradient passes on", "every tensor on the way to the loss",
-    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("E17",), when="within attention it is A36, of the pooler H27, of residuals L22",
+    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("E17",),
+    when="within attention it is A36, of the pooler H27, of residuals L22",
     mutants=[_detached(name) for name in ("encoder_layer", "pre_norm_layer", "mlm_head", "self_attention",
                                           "feed_forward")]
     + [_detached("linear", paths) for paths in (
