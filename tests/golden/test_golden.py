@@ -69,8 +69,8 @@ def test_a_shipped_case_is_valid_small_and_computed_again_alike(name):
         assert np.isfinite(array).all(), key
 
 
-# bytes of a folder of cases; whoever needs more says why
-MOST = 900_000
+# bytes of a folder of cases; a tenth and more of that are lists of what each case catches, which grow with the catalogue
+MOST = 1_000_000
 
 @pytest.mark.parametrize("folder", sorted({name.partition("/")[0] for name in SHIPPED} - {*families.names()}))
 def test_cases_that_are_no_family_s_stay_small(folder):

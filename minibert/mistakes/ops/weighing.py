@@ -178,7 +178,9 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
 
 
 def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """Every number of heads that fits, up to 32."""
+    """Every number of heads that fits, up to 32; none where dropout was drawn for each head."""
+    if any(np.ndim(mask) == 4 for batch in subject.batches for mask in (batch.get("dropout") or {}).values()):
+        return []
     width, due = field(subject, "hidden_size"), field(subject, "num_attention_heads")
     found = []
     for n in (n for n in range(1, 33) if width % n == 0 and n != due):
