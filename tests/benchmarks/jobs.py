@@ -276,6 +276,7 @@ SHAPES = {"tiny": (16, 128)}  # rows and length of a step; 8 × 128 where nothin
 JOBS: dict[str, Callable[[int], Job]] = {
     "import": lambda seed: importing(),
     **{f"forward-{s}": (lambda seed, s=s: forward(network(seed, **SIZES[s]), 8, 128, seed)) for s in SIZES},
+    **{f"sentence-{s}": (lambda seed, s=s: forward(network(seed, **SIZES[s]), 1, 16, seed)) for s in SIZES},
     **{
         f"step-{s}": (lambda seed, s=s: step(network(seed, **SIZES[s]), *SHAPES.get(s, (8, 128)), seed))
         for s in ("tiny", "mini", "base")

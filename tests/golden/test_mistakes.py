@@ -264,7 +264,8 @@ OF_A_BIAS = {"A08", "A09", "A11", "A13", "A15", "A30", "A34", "A35", "E15", "t5-
 
 
 # what is made for batches or rows of another form than the family's published sizes have
-OF_OTHER_FORM = {"elmo": {"P02", "P03"}, "longformer": {"longformer-01"}, "set_transformer": {"D10", "S01", "S04"}}
+OF_OTHER_FORM = {"elmo": {"P02", "P03"}, "longformer": {"longformer-01"},
+                 "set_transformer": {"A51", "D10", "S01", "S04", "S08"}}  # fmt: skip
 
 
 def brought(family):
@@ -541,7 +542,8 @@ def drawn(made, draw, counts):
 
 
 NOT_NAMED_YET: set[str] = set()  # the first divergence is right, the name is wanting
-ON_PADDING_ALONE = {"longformer-07", "reformer-18"}  # in the first case that shows them: nobody owes those rows
+# in the first case that shows them: nobody owes those rows
+ON_PADDING_ALONE = {"longformer-07", "reformer-18", "xlm-03"}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -657,7 +657,7 @@ entry(
     mutants=[
         *(_of_both(what, f) for what, f in OTHERS),
         solving.solvable(lambda v: _of_both(f"focal, γ {solving.shown(v)}", focal(v)), 2.0, (1.0, 0.5, 3.0, 5.0), 0.0,
-                         most=1e2),
+                         most=10.0),
         solving.solvable(lambda v: _of_both(f"{solving.shown(v)} times (log Σ exp)² added", with_z(v)), 1e-2,
                          (1e-4, 1e-3, 0.1, 1.0), 0.0, least=-1e2, most=1e2),
     ],

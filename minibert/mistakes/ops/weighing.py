@@ -32,7 +32,9 @@ LOWEST = -1e30  # of what is added, so that a factor leaves it a number
 
 # ---- Other functions of the scores -----------------------------------------------------------------------------------
 def weighed(f: Callable, back: Callable) -> Replacement:
-    """Attention whose probabilities are f(scores, bias or None) -> (p, cache), with back(dp, cache) -> dscores."""
+    """Attention whose probabilities are f(scores, bias or None) -> (p, cache), with back(dp, cache) -> dscores, or where
+    the bias has another gradient than the scores, (dscores, dbias).
+    """
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
         scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
@@ -40,11 +42,13 @@ def weighed(f: Callable, back: Callable) -> Replacement:
         used = probs if dropout is None else probs * dropout
         return used @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "own": (c,)}
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
         dropout = 1 if c["dropout"] is None else c["dropout"]
-        dscores = back((dy @ c["v"].swapaxes(-1, -2)) * dropout, c["own"][0]) * c["scale"]
+        own = back((dy @ c["v"].swapaxes(-1, -2)) * dropout, c["own"][0])
+        dscores, dbias = own if isinstance(own, tuple) else (own, own)
+        dscores = dscores * c["scale"]
         dv = (c["probs"] * dropout).swapaxes(-1, -2) @ dy
-        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], dv
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], dv, dbias
 
     return of_scores(attention, attention_backward)
 
@@ -76,7 +80,11 @@ def capped(value: float) -> Replacement:
         p = ops.softmax(masked(value * t, bias))[0]
         return p, (p, 1 - t * t)
 
-    return weighed(f, lambda dp, c: _softmax_back(dp, c[0]) * c[1])
+    def back(dp: Array, c: tuple[Array, Array]) -> tuple[Array, Array]:
+        dbias = _softmax_back(dp, c[0])
+        return dbias * c[1], dbias
+
+    return weighed(f, back)
 
 
 def _twice(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
@@ -94,7 +102,8 @@ def _exponential(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Any]]:
     """exp(s - max s), not divided by the sum."""
     s = masked(scores, bias)
     largest = s.max(-1, keepdims=True)
-    return np.exp(s - largest), (np.exp(s - largest), s == largest)
+    p = np.exp(s - largest)
+    return p, (p, (s == largest).astype(s.dtype))
 
 
 def _exponential_back(dp: Array, c: tuple[Array, Array]) -> Array:
@@ -143,7 +152,7 @@ FUNCTIONS = (
     ("exponentials, not divided by their sum", _plain_exponential, _product),
     ("ReLU, divided by the number of keys", _rectified(True), _product),
     ("ReLU", _rectified(False), _product),
-    ("scores as they are, those masked 0", _as_they_are, _product),
+    ("scores as they are, those masked 0", _as_they_are, lambda dp, seen: (dp * seen, np.zeros_like(dp))),
 )
 
 
@@ -168,11 +177,12 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
         used = used if dropout is None else used * dropout
         return used @ v, {**c, "used": used, "dropout": dropout}
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
         dused = dy @ c["v"].swapaxes(-1, -2)
         dused = dused if c["dropout"] is None else dused * c["dropout"]
-        dscores = _softmax_back(np.broadcast_to(over(dused), dused.shape), c["probs"]) * c["scale"]
-        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["used"].swapaxes(-1, -2) @ dy
+        dbias = _softmax_back(np.broadcast_to(over(dused), dused.shape), c["probs"])
+        dscores = dbias * c["scale"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["used"].swapaxes(-1, -2) @ dy, dbias
 
     return of_scores(attention, attention_backward)
 
