@@ -201,7 +201,7 @@ EMBEDDINGS = {
     "dropout_before_norm": forward("E16", "bert.embeddings.LayerNorm", port={"embeddings": dropped_before_norm}),
     "word_vectors_times_root_of_width": forward("E23", WORD, port=only("word_embeddings", lookup=times_root_of_width)),
     "table_columns_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 1))),
-    "table_rows_off_by_one": forward(None, WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 0))),
+    "table_rows_off_by_one": forward("E26", WORD, weights=changed("word_embeddings", lambda w: np.roll(w, 1, 0))),
     "two_segments_rows_swapped": forward(
         "E19", TYPE, weights=changed("token_type", lambda w: np.concatenate([w[1::-1], w[2:]]))
     ),
@@ -366,7 +366,7 @@ ATTENTION = {
         "A30", f"{SELF[0]}.query", port=only(".self.query", linear=scaled_before_bias) | {"scale": lambda p, path: 1.0}
     ),
     "temperature_1.1": forward(
-        None, f"{SELF[0]}.probs", port={"probabilities": softmax_over(lambda p, s, z: torch.softmax(z / 1.1, -1))}
+        "A46", f"{SELF[0]}.probs", port={"probabilities": softmax_over(lambda p, s, z: torch.softmax(z / 1.1, -1))}
     ),
     "softmax_with_base_2": forward(
         "A35", f"{SELF[0]}.probs", port={"probabilities": softmax_over(softmax_with_base_2)}
@@ -374,7 +374,7 @@ ATTENTION = {
     "softmax_gradient_without_its_sum": backward(
         None, f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
     ),
-    "one_head_zeroed": forward(None, f"{SELF[1]}.context", port=only(LAYER[1], context=first_head_zeroed)),
+    "one_head_zeroed": forward("A48", f"{SELF[1]}.context", port=only(LAYER[1], context=first_head_zeroed)),
     "value_in_8_bits": forward(None, f"{SELF[0]}.value", weights=changed("value.weight", rounded_to_8_bits)),
     "value_bias_dropped": forward("C15", f"{SELF[0]}.value", port=only(".self.value", linear=without_bias)),
     "attention_output_bias_dropped": forward(
@@ -502,7 +502,7 @@ NORMS = {
         port=only(f"{LAYER[1]}.output", sublayer_output=residual(lambda x, y, norm: norm(y))),
     ),
     "residual_times_0.9": forward(
-        None, f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: norm(0.9 * x + y))}
+        "L25", f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: norm(0.9 * x + y))}
     ),
     "norm_inside_the_residual": forward(
         "L21", f"{LAYER[0]}.attention.output", port={"sublayer_output": residual(lambda x, y, norm: x + norm(y))}
@@ -766,7 +766,7 @@ LOSS = {
         "D12", "bert.embeddings", port=dropout_with(lambda x, keep, rate: x * keep / rate)
     ),
     "dropout_rates_swapped": forward("D13", "bert.embeddings", config=exchanged_rates),
-    "loss_in_bits": forward(None, MLM, port=masked_lm(lambda p, nll, w: (w * nll).sum() / w.sum() / math.log(2))),
+    "loss_in_bits": forward("S19", MLM, port=masked_lm(lambda p, nll, w: (w * nll).sum() / w.sum() / math.log(2))),
     "label_smoothing": forward("S14", MLM, port={"masked_lm_loss": smoothed}),
     "next_sentence_at_half_weight": forward(None, "loss", port=weighted(lambda m, n: m + 0.5 * n)),
     "mean_of_the_two_losses": forward("S16", "loss", port=weighted(lambda m, n: (m + n) / 2)),
@@ -867,7 +867,7 @@ STEPS = {
     "warmup_times_decay": step("O11", "1/learning_rate", port={"learning_rate": warmup_times_decay}),
     "not_clipped": step("O26", FIRST_M, port={"clip": lambda gs, norm, o: gs}),
     "clipped_by_value": step("O26", FIRST_M, port={"clip": clipped_by_value}),
-    "betas_swapped": step(None, FIRST_M, optimizer=lambda o: o | {"beta1": o["beta2"], "beta2": o["beta1"]}),
+    "betas_swapped": step("O39", FIRST_M, optimizer=lambda o: o | {"beta1": o["beta2"], "beta2": o["beta1"]}),
     "beta2_0.98": step(None, f"1/adam_v.{WORD}.weight", optimizer=fields(beta2=0.98)),
     "decay_not_times_rate": step("O30", FIRST, port={"adam": rate_not_times_decay}),
     "rate_doubled": step(None, "1/learning_rate", optimizer=lambda o: o | {"peak": 2 * o["peak"]}),
