@@ -69,7 +69,7 @@ def test_a_shipped_case_is_valid_small_and_computed_again_alike(name):
         assert np.isfinite(array).all(), key
 
 
-# bytes of a folder of cases; a tenth and more of that are lists of what each case catches, which grow with the catalogue
+# bytes of a folder of cases; a tenth and more are lists of what each case catches, which grow with the catalogue
 MOST = 1_000_000
 
 @pytest.mark.parametrize("folder", sorted({name.partition("/")[0] for name in SHIPPED} - {*families.names()}))

@@ -32,8 +32,8 @@ LOWEST = -1e30  # of what is added, so that a factor leaves it a number
 
 # ---- Other functions of the scores -----------------------------------------------------------------------------------
 def weighed(f: Callable, back: Callable) -> Replacement:
-    """Attention whose probabilities are f(scores, bias or None) -> (p, cache), with back(dp, cache) -> dscores, or where
-    the bias has another gradient than the scores, (dscores, dbias).
+    """Attention whose probabilities are f(scores, bias or None) -> (p, cache), with back(dp, cache) -> dscores, or,
+    where the bias has another gradient than the scores, (dscores, dbias).
     """
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
