@@ -42,7 +42,7 @@ _scratch = threading.local()
 def _thread(number: int, process: int) -> SimpleQueue:
     """Where a thread that waits for work takes it from: (f, what it is called with, where its error goes, or None).
 
-    Waking it takes 40 µs with the way back; by a ThreadPoolExecutor 100 (measured).
+    Two empty blocks on two threads take 80 µs; by a ThreadPoolExecutor 100 (measured).
     """
     work: SimpleQueue = SimpleQueue()
 
@@ -137,8 +137,8 @@ _WEIGHT = 64  # multiply-adds that BLAS could do in the time in which it fetches
 _ALONE = 64**3  # multiply-adds up to which OpenBLAS stays alone by itself (interface/gemm.c: SMP_THRESHOLD_MIN × 4)
 _EDGE = 32  # rows or columns: what the tiles of BLAS divide
 # OpenBLAS packs both operands before it multiplies, which takes longer than the product itself where a has few rows.
-# Its kernels for AVX-512 read the operands of small products where they lie (kernel/x86_64/sgemm_small_kernel_permit
-# _skylakex.c), so a stack of small products takes 0.3 to 0.8 of the time (measured; `product_of_few`).
+# Its kernels for AVX-512 read the operands of small products where they lie, so a stack of small products takes 0.3 to
+# 0.8 of the time (measured; `_product_of_few`).
 _IN_PLACE = 100**3  # multiply-adds
 _FEW = 32  # rows
 _CORES = ("SkylakeX", "Cooperlake", "SapphireRapids")
@@ -284,10 +284,10 @@ def add_row(x: np.ndarray, row: np.ndarray) -> None:
     def block(i: slice) -> None:
         x[i] += row
 
-    if x.size <= SIMPLE:
-        x += row
-        return
-    over_blocks(block, len(x), even(len(x), _row_blocks(len(row), SIMPLE)))
+    if x.size <= SIMPLE:  # a sentence's, where the loop costs as much as the pass
+        block(slice(None))
+    else:
+        over_blocks(block, len(x), even(len(x), _row_blocks(len(row), SIMPLE)))
 
 
 def column_sums(x: np.ndarray) -> np.ndarray:

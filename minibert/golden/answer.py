@@ -174,9 +174,10 @@ def value(number: float | None, form: str = ".6g") -> str:
 def apart(got: float, expected: float | None) -> tuple[str, str]:
     """Both numbers in the digits that it takes to tell them apart, six at least."""
     for form in (".6g", ".9g", ".12g", ".17g"):
-        if got == expected or (said := value(got, form)) != value(expected, form):
-            break
-    return (value(got), value(expected)) if got == expected else (said, value(expected, form))
+        said = value(got, form), value(expected, form)
+        if said[0] != said[1]:
+            return said
+    return value(got), value(expected)
 
 
 def short(ratio: float | None) -> str:

@@ -352,6 +352,13 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
     assert got.diagnosis.unexplained == "forward/bert.encoder.layer.1.output.dense"
 
 
+def test_two_numbers_are_said_in_the_digits_that_differ():
+    assert answer.apart(1.304388312, 1.304388310) == ("1.304388312", "1.30438831")
+    assert answer.apart(2.0, 3.0) == ("2", "3")
+    assert answer.apart(0.1, 0.1) == ("0.1", "0.1")
+    assert answer.apart(0.1, None) == ("0.1", "")
+
+
 def test_a_mistake_that_leaves_something_is_one_mistake():
     told = words.Diagnosis("mistake", [None], 9.0, "forward/a", ["the mistake is S03: of all slots"], "forward/a")
     got = report.Report(None, None, "", "float64", [], None, [], told, 1)
