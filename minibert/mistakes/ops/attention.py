@@ -470,7 +470,7 @@ def without_bias() -> Replacement:
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
-def _mask(b: dict, value: Array) -> dict[str, Array]:
+def masked_by(b: dict, value: Array) -> dict[str, Array]:
     """The mask of keys in the place of the batch's, for each query where that has one for each."""
     value = value if value.ndim == _given_mask(b).ndim else np.broadcast_to(value[:, None], _given_mask(b).shape)
     return {"attention_mask": value.astype(places_of(b).dtype)}
@@ -482,12 +482,12 @@ def _given_mask(b: dict) -> Array:
 
 def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:
     types = b.get("token_type_ids", np.zeros_like(b["input_ids"]))
-    return {**_mask(b, types), "token_type_ids": present(b) % config.type_vocab_size}
+    return {**masked_by(b, types), "token_type_ids": present(b) % config.type_vocab_size}
 
 
 def _right_padded(b: dict, config: Any) -> dict[str, Array]:
     mask = present(b)
-    return _mask(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
+    return masked_by(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
 
 
 # ---- Fused weights ---------------------------------------------------------------------------------------------------
@@ -861,14 +861,14 @@ entry(
     "A11", "polarity inverted or mask all ones", "1 = keep (BERT); XLNet 1 = masked; torch key_padding True = ignore",
     "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3", "output", "BERT-ATT-4", cause_of=("A12",),
     mutants=[
-        batch("the mask inverted", lambda b, _: _mask(b, 1 - _given_mask(b))),
+        batch("the mask inverted", lambda b, _: masked_by(b, 1 - _given_mask(b))),
         of_attention(
             "the mask inverted",
             replacement=edited(
                 lambda q, bias, _: {} if bias is None else {"bias": np.where(bias == 0, bias.min(), 0).astype(q.dtype)}
             ),
         ),
-        batch("a mask of ones", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
+        batch("a mask of ones", lambda b, _: masked_by(b, np.ones_like(_given_mask(b)))),
         *filling("the mask inverted", lambda given: ~given["mask"]),
         *map(causal, filling("the padding's mask inverted", placed(lambda before, seen: (before >= 0) & ~seen))),
     ],
@@ -877,7 +877,7 @@ entry(
     "A12", "mask not passed", "from padding",
     "CarryCKW/AES-NPCR#7; HF#12998, #2860", "output", "BERT-ATT-4",
     mutants=[
-        batch("no mask", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
+        batch("no mask", lambda b, _: masked_by(b, np.ones_like(_given_mask(b)))),
         of_attention("no mask", replacement=edited(lambda q, bias, _: {"bias": None})),
         causal(seeing("padding is seen", lambda before, seen: (before >= 0) & (seen == seen))),
     ],
@@ -1098,7 +1098,7 @@ entry(
 entry(
     "A42", "one row's mask for all rows", "each row's own",
     "own knowledge", "output", "BERT-ATT-4",
-    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: _mask(b, 0 * _given_mask(b) + _given_mask(b)[i]))
+    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: masked_by(b, 0 * _given_mask(b) + _given_mask(b)[i]))
              for what, i in (("first", 0), ("last", -1))],
 )  # fmt: skip
 entry(

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from minibert.mistakes.ops.attention import (
     edited,
     least,
     left_out,
+    masked_by,
     of_attention,
     of_scores,
     seeing,
@@ -142,6 +144,16 @@ def _sum_to_one(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
 
 def _product(dp: Array, slope: Array) -> Array:
     return dp * slope
+
+
+def drowned() -> Replacement:
+    """Scores lost beside a large constant that is added to those of all keys that are seen, in the value alone."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        p = ops.softmax(masked(0 * scores, bias))[0]
+        return p, p
+
+    return replace(weighed(f, _softmax_back), faithful=False)
 
 
 FUNCTIONS = (
@@ -274,6 +286,16 @@ def _but_the_first(before: Array, seen: Array) -> Array:
     return seen & (np.arange(before.shape[1]) > 0) & (before == before)
 
 
+def _of_length(by: int) -> Callable:
+    """The mask of as many tokens as a row has, and so many more."""
+    return lambda b, _: masked_by(b, np.arange(present(b).shape[-1]) < present(b).sum(-1, keepdims=True) + by)
+
+
+def _shifted_mask(by: int) -> Callable:
+    """The mask read so many places on, nothing beyond its end."""
+    return lambda b, _: masked_by(b, np.pad(present(b), [(0, 0), (0, by)])[:, by:])
+
+
 def _own_segment(b: dict, _: Any) -> dict[str, Array]:
     types, mask = b["token_type_ids"], present(b)
     return {"attention_mask": (mask[:, None, :] * (types[:, :, None] == types[:, None, :])).astype(places_of(b).dtype)}
@@ -282,7 +304,11 @@ def _own_segment(b: dict, _: Any) -> dict[str, Array]:
 entry(
     "A45", "another function than the softmax", "exp(s) / Σ exp(s) over the keys",
     "own knowledge", "output", "OP-SM-1",
-    mutants=[of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS],
+    mutants=[
+        *(of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS),
+        of_attention("every key that is seen weighs the same, as beside a constant of -1e9", replacement=drowned(),
+                     silent=r".*:scores"),
+    ],
 )  # fmt: skip
 entry(
     "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
@@ -334,10 +360,11 @@ entry(
     "A51", "scores lowered by distance, as ALiBi's", "positions are in the embeddings alone",
     "own knowledge (arXiv 2108.12409)", "output", "OP-ATT-2", when="where positions are a table",
     mutants=[
-        whole(of_attention("slopes of 2^(-8h/H)", replacement=by_distance(_geometric), paths=SELF)),
+        whole(of_attention("slopes of 2^(-8h/H)", replacement=by_distance(_geometric), paths=SELF,
+                           silent=r".*:scores")),
         solving.solvable(
             lambda value: whole(of_attention(f"{solving.shown(value)} times the distance", paths=SELF,
-                                             replacement=by_distance(lambda heads: value))),
+                                             replacement=by_distance(lambda heads: value), silent=r".*:scores")),
             0.1, (0.5, 0.25, 0.0625, 1.0, -0.1), 0.0, least=-1e2, most=1e2,
         ),
     ],
@@ -353,5 +380,14 @@ entry(
              if "token_type_ids" in subject.batches[0] else []),
         of_attention("padding's queries see nothing", replacement=queries_apart(), paths=SELF,
                      silent=UNCERTAIN_WEIGHTS),
+    ],
+)  # fmt: skip
+entry(
+    "A53", "lengths of rows one off", "the mask has a 1 for every token that is no padding",
+    "own knowledge", "output", "BERT-ATT-4",
+    mutants=[
+        batch("one too short", _of_length(-1)),
+        batch("one too long", _of_length(1)),
+        batch("the mask read one place on", _shifted_mask(1)),
     ],
 )  # fmt: skip
