@@ -696,6 +696,33 @@ def narrow_softmax(rounding: Callable[[Array], Array]) -> Replacement:
     return of_scores(attention, attention_backward, faithful=False)
 
 
+def narrow_steps(rounding: Callable[[Array], Array], inverse: bool) -> Replacement:
+    """A softmax in half precision whose every step is rounded: differences, exponentials, their sum, the quotient;
+    inverse: by the sum's inverse, rounded too.
+    """
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        scores = rounding(scores if bias is None else np.maximum(least(scores + bias), -6e4))
+        e = rounding(np.exp(rounding(scores - scores.max(-1, keepdims=True))))
+        total = rounding(e.sum(-1, keepdims=True))
+        probs = rounding(e * rounding(1 / total) if inverse else e / total)
+        kept = probs if dropout is None else probs * dropout
+        return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dprobs, probs = dy @ c["v"].swapaxes(-1, -2), c["probs"]
+        dprobs = rounding(dprobs if c["dropout"] is None else dprobs * c["dropout"])
+        each = rounding(dprobs * probs)
+        total = rounding(each.sum(-1, keepdims=True))
+        dscores = rounding(each - rounding(probs * total)) if inverse else rounding(probs * rounding(dprobs - total))
+        dscores = dscores * c["scale"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["kept"].swapaxes(-1, -2) @ dy
+
+    return of_scores(attention, attention_backward, faithful=False)
+
+
 def zeroed(name: str) -> Replacement:
     """Padding's keys or values set to 0, and no mask on the scores."""
 
@@ -1105,7 +1132,9 @@ entry(
     "A43", "the softmax in half precision", "in float32, whatever the rest is in",
     "own knowledge", "output", "NUM-1",
     mutants=[of_attention(f"in {name}", replacement=narrow_softmax(precision.rounding(name)), silent=UNCERTAIN_SCORES)
-             for name in ("float16", "bfloat16")],
+             for name in ("float16", "bfloat16")]
+    + [whole(of_attention(f"in {name}, step by step", replacement=narrow_steps(precision.rounding(name), inverse),
+                          silent=UNCERTAIN_SCORES)) for name in ("float16", "bfloat16") for inverse in (False, True)],
 )  # fmt: skip
 entry(
     "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",

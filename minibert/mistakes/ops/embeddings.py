@@ -62,6 +62,23 @@ def frozen_row(subject: Subject, site: Site) -> Replacement | None:
     return None if row is None else edited(ops.embedding, inside, faithful=False)
 
 
+def zero_row(subject: Subject, site: Site) -> Replacement | None:
+    """Rows looked up for the padding id set to 0, after they were looked up."""
+    pad = field(subject, "pad_token_id")
+    if pad is None:
+        return None
+
+    def embedding(weight: Array, *, ids: Any, padding_idx: Any = None) -> tuple[Array, Cache]:
+        y, c = ops.embedding(weight, ids=ids, padding_idx=padding_idx)
+        there = np.asarray(ids != pad)[..., None]
+        return y * there, {**c, "there": there}
+
+    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        return ops.embedding_backward(dy * c["there"], c)
+
+    return Replacement(embedding, embedding_backward)
+
+
 def thawed_row(subject: Subject, site: Site) -> Replacement | None:
     """The row of the padding id gets a gradient in this table, where two have a frozen one: that of positions, too, if
     these count from the padding id.
@@ -258,6 +275,13 @@ def without_row(what: str, paths: str) -> Any:
 
 def _counted(there: Array, start: int, rest: int) -> Array:
     return np.where(there, np.cumsum(there, -1) - 1 + start, rest)
+
+
+def _by_segment(b: dict, _: Any) -> Array:
+    """Positions counted from 0 where the type changes."""
+    types, place = b["token_type_ids"], _from(b, 0)
+    starts = np.concatenate([types[..., :1] == types[..., :1], types[..., 1:] != types[..., :-1]], -1)
+    return place - np.maximum.accumulate(np.where(starts, place, 0), -1)
 
 
 def _from(b: dict, first: int) -> Array:
@@ -458,6 +482,8 @@ entry(
         config("the padding row's rule", "gradients", pad_row_gradient=lambda c: not c.pad_row_gradient),
         without_row("the padding row is zero", r"embeddings\.word\.weight"),
         without_row("the padding id's row of the position table is zero", r"embeddings\.position\.weight"),
+        swap("the padding id's rows set to 0 behind the look-up", "embedding", zero_row, r".*\.word",
+             silent=r"(forward|gradients)/.*\.tables\.word", variant=False),
         swap("a row of the position or type table is frozen too", "embedding", frozen_row,
              r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
         unruled(swap("the padding id's row gets no gradient", "embedding", frozen_row, r".*\.word", section="gradients",
@@ -491,6 +517,7 @@ entry(
     "own knowledge (a gather that clips)", "output", "BERT-EMB-2", when="where positions are plain",
     mutants=[
         plainly_placed(positions("from the row's end on", lambda b, _: _from(b, 0)[:, ::-1])),
+        plainly_placed(with_types(positions("from 0 again in each segment", _by_segment))),
         plainly_placed(_clipped),
     ],
 )  # fmt: skip

@@ -241,18 +241,41 @@ def normed_first(kind: str, both: bool = True) -> Replacement:
 
 
 # ---- Who is seen -----------------------------------------------------------------------------------------------------
-def by_distance(slope: Callable[[int], Any]) -> Replacement:
-    """Scores lowered by the distance times slope(how many heads), one for all or one for each (arXiv 2108.12409)."""
+def by_distance(slope: Callable[[int], Any], shown: bool = False, signed: bool = False) -> Replacement:
+    """Scores lowered by the distance times slope(how many heads), one for all or one for each (arXiv 2108.12409);
+    shown: those that are handed out, too; signed: raised for keys behind the query.
+    """
+
+    def lowered(q: Array, keys: int) -> Any:
+        if keys != q.shape[2]:
+            return None
+        back = (np.arange(keys)[:, None] - np.arange(keys)).astype(q.dtype)
+        far = back if signed else np.abs(back)
+        return -np.asarray(slope(q.shape[1]), q.dtype).reshape(1, -1, 1, 1) * far
 
     def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
-        length = q.shape[2]
-        if bias is not None and bias.shape[-1] != length:
-            return {}
-        far = np.abs(np.arange(length)[:, None] - np.arange(length)).astype(q.dtype)
-        lower = -np.asarray(slope(q.shape[1]), q.dtype).reshape(1, -1, 1, 1) * far
-        return {"bias": lower if bias is None else np.maximum(least(bias), LOWEST) + lower}
+        lower = lowered(q, q.shape[2] if bias is None else bias.shape[-1])
+        return {} if lower is None else {
+            "bias": lower if bias is None else np.maximum(least(bias), LOWEST) + lower}  # fmt: skip
 
-    return edited(edit)
+    def attention(q: Array, k: Array, v: Array, *, scale: Any = None, **given: Any) -> tuple[Array, Cache]:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        lower, width = lowered(q, k.shape[2]), q.shape[-1]
+        if lower is not None:  # as further entries of queries and keys, so that the products have it
+            rows = np.broadcast_to(lower / scale, (*q.shape[:2], *lower.shape[2:]))
+            own = np.broadcast_to(np.eye(k.shape[2], dtype=k.dtype), (*k.shape[:2], *lower.shape[2:]))
+            q, k = np.concatenate([q, rows], -1), np.concatenate([k, own], -1)
+        more = [(0, 0)] * 3 + [(0, q.shape[-1] - width)]
+        y, c = ops.attention(q, k, np.pad(v, more), scale=scale, **given)
+        return y[..., :width], {**c, "v": v, "own": (c, more)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        own, more = c["own"]
+        dq, dk, dv, *others = ops.attention_backward(np.pad(dy, more), own)
+        width = dy.shape[-1]
+        return dq[..., :width], dk[..., :width], dv[..., :width], *others
+
+    return of_scores(attention, attention_backward) if shown else edited(edit)
 
 
 def _geometric(heads: int) -> Array:
@@ -360,13 +383,15 @@ entry(
     "A51", "scores lowered by distance, as ALiBi's", "positions are in the embeddings alone",
     "own knowledge (arXiv 2108.12409)", "output", "OP-ATT-2", when="where positions are a table",
     mutants=[
-        whole(of_attention("slopes of 2^(-8h/H)", replacement=by_distance(_geometric), paths=SELF,
-                           silent=r".*:scores")),
-        solving.solvable(
-            lambda value: whole(of_attention(f"{solving.shown(value)} times the distance", paths=SELF,
-                                             replacement=by_distance(lambda heads: value), silent=r".*:scores")),
-            0.1, (0.5, 0.25, 0.0625, 1.0, -0.1), 0.0, least=-1e2, most=1e2,
-        ),
+        maker for how in ((False, False), (True, False), (True, True)) for maker in (
+            whole(of_attention("slopes of 2^(-8h/H)", replacement=by_distance(_geometric, *how), paths=SELF)),
+            solving.solvable(
+                lambda value, how=how: whole(of_attention(
+                    f"{solving.shown(value)} times the distance", paths=SELF,
+                    replacement=by_distance(lambda heads: value, *how))),
+                0.1, (0.5, 0.25, 0.0625, 1.0, -0.1), 0.0, least=-1e2, most=1e2,
+            ),
+        )
     ],
 )  # fmt: skip
 entry(
