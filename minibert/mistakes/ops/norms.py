@@ -1046,6 +1046,7 @@ entry(
             ("no attention", ("feed_forward",)),
             ("the feed-forward twice", ("attention", "feed_forward", "feed_forward")),
             ("the attention twice", ("attention", "attention", "feed_forward")),
+            ("the whole layer twice", ("attention", "feed_forward", "attention", "feed_forward")),
         )
     ],
 )  # fmt: skip
