@@ -15,7 +15,6 @@ from minibert.mistakes.swap import Replacement, Site, swapped
 
 Array = np.ndarray
 Cache = dict[str, Any]
-UNCERTAIN_WEIGHTS = r"gradients/.*:(scores|probs)"
 
 
 # ---- In the backward -------------------------------------------------------------------------------------------------
@@ -27,16 +26,20 @@ def returned(unscaled: str = "", plain: str = "", of_keys: bool = False) -> Repl
     def turned(a: Array, name: str) -> Array:
         return a if name == plain and a.shape[-1] == a.shape[-2] else a.swapaxes(-1, -2)
 
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        y, c = ops.attention(q, k, v, **given)
+        return y, {**c, "v": k} if of_keys else c  # of the values, the backward asks for nothing else
+
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         q, k, v, probs, scale = c["q"], c["k"], c["v"], c["probs"], c["scale"]
         dropout = 1 if c["dropout"] is None else c["dropout"]
-        dprobs = (dy @ (k if of_keys else v).swapaxes(-1, -2)) * dropout
+        dprobs = (dy @ v.swapaxes(-1, -2)) * dropout
         dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))
         dq = dscores @ k * (1 if unscaled == "queries" else scale)
         dk = turned(dscores, "keys") @ q * (1 if unscaled == "keys" else scale)
         return dq, dk, turned(probs * dropout, "values") @ dy
 
-    return of_scores(ops.attention, attention_backward, faithful=False)
+    return of_scores(attention, attention_backward, faithful=False)
 
 
 # ---- From another layer ----------------------------------------------------------------------------------------------
@@ -96,7 +99,7 @@ entry(
         *(of_attention(f"the {name}' gradient without the transposition", section=GRADIENTS, paths=SELF,
                        replacement=returned(plain=name)) for name in ("keys", "values")),
         of_attention("the probabilities' gradient through the keys, not the values", section=GRADIENTS,
-                     silent=UNCERTAIN_WEIGHTS, replacement=returned(of_keys=True)),
+                     replacement=returned(of_keys=True)),
     ],
 )  # fmt: skip
 entry(
