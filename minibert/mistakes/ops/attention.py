@@ -1125,8 +1125,8 @@ entry(
 entry(
     "A42", "one row's mask for all rows", "each row's own",
     "own knowledge", "output", "BERT-ATT-4",
-    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: masked_by(b, 0 * _given_mask(b) + _given_mask(b)[i]))
-             for what, i in (("first", 0), ("last", -1))],
+    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: masked_by(
+                 b, 0 * _given_mask(b) + _given_mask(b)[i])) for what, i in (("first", 0), ("last", -1))],
 )  # fmt: skip
 entry(
     "A43", "the softmax in half precision", "in float32, whatever the rest is in",

@@ -183,7 +183,7 @@ def _within_all(by: int) -> Callable[[Array, int], Array]:
 
 
 def _end(norm: bool, last: bool) -> Replacement:
-    """The end of a sub-layer, with norm or without, whose dropout falls on the sum, or, last, on what the norm gives."""
+    """The end of a sub-layer, with norm or without, whose dropout falls on the sum; last: on what the norm gives."""
 
     def forward(x: Array, f: Array, p: Any, *, eps: float = 0.0, keep: Any, rate: float) -> tuple[Array, dict]:
         if "adapter" in p:
@@ -449,7 +449,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "D31", "dropout at another place of a sub-layer's end", "x + Drop(f(x)), then the norm, where there is one behind it",
+    "D31", "dropout at another place of a sub-layer's end", "on f(x), before x is added",
     "own knowledge", "output", "BERT-DROP-1",
     mutants=[
         with_dropout(swap("on the sum", "add_norm", _end(norm=True, last=False))),

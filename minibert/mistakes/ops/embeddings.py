@@ -218,6 +218,11 @@ def normed(maker: Any) -> Any:
     return lambda subject, at: maker(subject, at) if any(map(there, at)) else []
 
 
+def unnormed(maker: Any) -> Any:
+    """No mutant where the embeddings have a norm."""
+    return lambda subject, at: [] if normed(lambda *_: [True])(subject, at) else maker(subject, at)
+
+
 def looked_up(table: str, maker: Any) -> Any:
     """No mutant where this table is not looked up."""
     return lambda subject, at: maker(subject, at) if any(s.local.endswith(f".tables.{table}") for s in at) else []
@@ -697,8 +702,8 @@ def _unlearnt_table(shown: bool) -> Callable:
     return made
 
 
-unlisted("a norm behind the embeddings, which have none", lambda subject, at: [] if normed(lambda *_: [True])(
-    subject, at) else swap("normed without weights", "embeddings", normed_sum())(subject, at))
+unlisted("a norm behind the embeddings, which have none",
+         unnormed(swap("normed without weights", "embeddings", normed_sum())))
 entry(
     "E27", "padding's embeddings set to 0", "padding is looked up like any token, and masked in the attention",
     "own knowledge (XLM multiplies by the mask)", "output", "BERT-EMB-1", families=("bert",),
@@ -719,6 +724,13 @@ entry(
     "E30", "a table gets no gradient", "every row that is looked up learns",
     "own knowledge", "gradient", "OP-EMB-2", when="of what is looked up; the decoder's part of a tied table is O08",
     mutants=[_unlearnt_table(shown) for shown in (False, True)],
+)  # fmt: skip
+entry(
+    "E31", "the tables' sum multiplied by a number", "word + position + token type",
+    "own knowledge (a mean of the tables)", "output", "BERT-EMB-1", when="where no norm is behind it",
+    mutants=[unnormed(solving.solvable(
+        lambda v: swap(f"the sum times {solving.shown(v)}", "embeddings", summed(dict.fromkeys(COUNTED, v))),
+        0.5, lambda subject: (1 / 3, 2.0, field(subject, "hidden_size") ** 0.5), 1.0, least=-1e4))],
 )  # fmt: skip
 entry(
     "E20", "sinusoids for the position table", "a table that is learned",

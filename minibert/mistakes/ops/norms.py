@@ -1051,7 +1051,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "L29", "the feed-forward reads another tensor", "what the attention gave, behind its norm; in front of one, pre-norm",
+    "L29", "the feed-forward reads another tensor", "what the attention gave, behind its norm",
     "own knowledge (GPT-J and PaLM have both sub-layers read the layer's input)", "output", "BERT-ENC-1",
     mutants=[
         *(swap(what, "encoder_layer", residuals(*wired)) for what, wired in (

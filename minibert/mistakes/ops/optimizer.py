@@ -195,17 +195,21 @@ def _updated_twice(what: str, apart: bool) -> Callable:
     return maker
 
 
-def _unrated_decay(subject: Subject, at: Any) -> list[Mutant]:
-    """w -= lr·u + wd·w."""
-    right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+def taken(what: str, of: Callable[[Array, float, float], Array]) -> Callable:
+    """w -= lr·u + wd·of(w, lr, the peak rate)."""
 
-    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
-        before = {path: np.copy(p) for path, p in tree.items(params)}
-        right(params, grads, state, lr=lr)
-        for path, p in tree.items(params):
-            p -= p.dtype.type((decay or {}).get(path, 0.0)) * before[path]
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        right, peak = optim.OPTIMIZERS[subject.optimizer["name"]][1], subject.optimizer["learning_rate"]
 
-    return part("the decay is not multiplied by the rate", update=update)(subject, at)
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            before = {path: np.copy(p) for path, p in tree.items(params)}
+            right(params, grads, state, lr=lr)
+            for path, p in tree.items(params):
+                p -= p.dtype.type((decay or {}).get(path, 0.0)) * of(before[path], lr, peak).astype(p.dtype)
+
+        return part(what, update=update)(subject, at)
+
+    return maker
 
 
 def _names(state: dict) -> list[str]:
@@ -295,6 +299,11 @@ def _squared_decay(step: int, peak: float, warmup: int, total: int, f: Callable)
     return rate if step < warmup else rate * rate / peak
 
 
+def _powered_decay(step: int, peak: float, warmup: int, total: int, f: Callable, power: float) -> float:
+    rate = f(step, peak=peak, warmup=warmup, total=total)
+    return rate if step < warmup else peak * (rate / peak) ** power
+
+
 def planned(name: str, what: str, likely: tuple[float, ...], **bounds: float) -> Callable:
     """Another value of the optimizer's plan (`Subject.optimizer`); `likely` in times the right one."""
 
@@ -337,7 +346,8 @@ def unless(schedule: str, maker: Callable) -> Callable:
 
 
 SPARED = (  # what a list of names may miss
-    ("the MLM head's norm", r"(.*\.)?mlm\.norm\.(weight|bias)"), ("the MLM head's norm's weight", r"(.*\.)?mlm\.norm\.weight"),
+    ("the MLM head's norm", r"(.*\.)?mlm\.norm\.(weight|bias)"),
+    ("the MLM head's norm's weight", r"(.*\.)?mlm\.norm\.weight"),
     ("the embeddings' norm", r"(.*\.)?embeddings\.norm\.(weight|bias)"),
     ("the embeddings' norm's weight", r"(.*\.)?embeddings\.norm\.weight"),
     ("the final norm", r"norm\.(weight|bias)"),
@@ -430,6 +440,8 @@ entry(
         rated("half a cosine, counted from step 0, behind the warm-up", _cosine_from_0),
         rated("with 1 over the root of the step", _root_decay),
         rated("the square of what is left", _squared_decay),
+        solving.solvable(lambda power: rated(f"what is left to the power of {solving.shown(power)}",
+                                             partial(_powered_decay, power=power)), 0.5, (3.0, 4.0, 1.5), 1.0, most=20),
     ],
 )  # fmt: skip
 entry(
@@ -440,7 +452,10 @@ entry(
 entry(
     "O30", "the decay not multiplied by the rate", "w -= lr*(u + wd*w)",
     "own knowledge", "step", "OPT-ADAM-3",
-    mutants=for_optimizer(ADAM, [_unrated_decay]),
+    mutants=for_optimizer(ADAM, [
+        taken("the decay is not multiplied by the rate", lambda w, lr, peak: w),
+        taken("the decay is multiplied by the peak rate", lambda w, lr, peak: peak * w),
+    ]),
 )  # fmt: skip
 entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
@@ -604,17 +619,54 @@ SIZES = (
 )
 
 
-def _grown(subject: Subject, at: Any) -> list[Mutant]:
-    """w -= lr*(u - wd*w)."""
-    right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+OF_A_RATE = (
+    ("the embeddings", r"(.*\.)?embeddings\..*"), ("the encoder", r"(.*\.)?encoder\..*"),
+    ("the heads and the pooler", r"(?!(.*\.)?(embeddings|encoder)\.).*"), ("biases", r".*\.bias"),
+    ("norms", r".*norm\.(weight|bias)"),
+)  # fmt: skip
 
-    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
-        before = {path: np.copy(p) for path, p in tree.items(params)}
-        right(params, grads, state, lr=lr)
-        for path, p in tree.items(params):
-            p += p.dtype.type(lr * (decay or {}).get(path, 0.0)) * before[path]
 
-    return part("the decay added", update=update)(subject, at)
+def _rate_of(what: str, pattern: str) -> Callable:
+    """The rate of some parameters, by path, times a value."""
+
+    def of(value: float) -> Callable:
+        return _rates(f"the rate of {what} times {solving.shown(value)}",
+                      lambda paths: {path: value for path in paths if re.fullmatch(pattern, path)})
+
+    return solving.solvable(of, 10.0, (0.1, 2.0, 0.5, 100.0), 1.0, most=1e4)
+
+
+def _by_depth(value: float) -> Callable:
+    """Each layer's rate times a value for each layer above it, the embeddings' as that of one below the first."""
+
+    def rates(paths: list[str]) -> dict[str, float]:
+        depth = {path: int(found[1]) + 1 for path in paths if (found := re.search(r"encoder\.(\d+)\.", path))}
+        depth |= {path: 0 for path in paths if re.match(r"(.*\.)?embeddings\.", path)}
+        above = max(depth.values(), default=0) + 1
+        return {path: value ** (above - n) for path, n in depth.items()}
+
+    return _rates(f"rates times {solving.shown(value)} from layer to layer", rates)
+
+
+def _rates(what: str, rates: Callable[[list[str]], dict[str, float]]) -> Callable:
+    """Rates times factors, by path; 1 unless given."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+        factors = rates([path for path, _ in tree.items(subject.params)])
+        if subject.optimizer["name"] not in EPS or not factors:
+            return []
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            before = {path: np.copy(p) for path, p in tree.items(params) if path in factors}
+            right(params, grads, state, lr=lr, decay=decay)
+            for path, p in tree.items(params):
+                if path in factors:
+                    p[...] = before[path] + p.dtype.type(factors[path]) * (p - before[path])
+
+        return part(what, update=update)(subject, at)
+
+    return maker
 
 
 def _one_batch(subject: Subject, at: Any) -> list[Mutant]:
@@ -666,7 +718,15 @@ entry(
 entry(
     "O45", "the decay added, not taken away", "w -= lr*(u + wd*w)",
     "own knowledge", "step", "OPT-ADAM-3",
-    mutants=[_grown],
+    mutants=for_optimizer(ADAM, [taken("the decay added", lambda w, lr, peak: -lr * w)]),
+)  # fmt: skip
+entry(
+    "O46", "rates of their own for some parameters", "one rate for all",
+    "own knowledge (layer-wise decay, arXiv 2003.10555; heads at ten times the rate)", "step", "OPT-SCHED-1",
+    mutants=[
+        *(_rate_of(what, pattern) for what, pattern in OF_A_RATE),
+        solving.solvable(_by_depth, 0.9, (0.95, 0.8, 0.5, 0.65, 0.75), 1.0, most=10.0),
+    ],
 )  # fmt: skip
 entry(
     "O40", "the same batch in every step", "each step its own",

@@ -199,6 +199,29 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
     return of_scores(attention, attention_backward)
 
 
+def one_for_all(*names: str) -> Replacement:
+    """The first head's keys or values in the place of all heads'."""
+
+    def first(name: str, a: Array) -> Array:
+        return np.broadcast_to(a[:, :1], a.shape).copy() if name in names else a
+
+    def back(name: str, da: Array) -> Array:
+        if name not in names:
+            return da
+        found = np.zeros_like(da)
+        found[:, 0] = da.sum(1)
+        return found
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(q, first("k", k), first("v", v), **given)
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *others = ops.attention_backward(dy, c)
+        return dq, back("k", dk), back("v", dv), *others
+
+    return of_scores(attention, attention_backward)
+
+
 def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Every number of heads that fits, up to 32; none where dropout was drawn for each head."""
     if any(np.ndim(mask) == 4 for batch in subject.batches for mask in (batch.get("dropout") or {}).values()):
@@ -363,6 +386,8 @@ entry(
         of_attention("the last head gives 0", replacement=silenced(-1), silent=UNCERTAIN_WEIGHTS),
         of_attention("all heads by their mean probabilities", silent=UNCERTAIN_WEIGHTS,
                      replacement=mixed(lambda p: p.mean(1, keepdims=True))),
+        *(of_attention(f"the first head's {what} for all", replacement=one_for_all(*names))
+          for what, names in (("keys", ("k",)), ("values", ("v",)), ("keys and values", ("k", "v")))),
     ],
 )  # fmt: skip
 entry(
