@@ -71,11 +71,10 @@ def sentence_vectors(
     1, 2, 3, … from the first on (Muennighoff 2022, arXiv 2202.08904, section 4.1), "pooler" the family's pooler output;
     of several, joined, so that D is that many times the model's width. What else the model's directory says of its
     vectors is for `minibert.embed`. normalize: scaled to length 1. max_length: tokens kept of a text, at most what the
-    position table holds.
+    position table holds. batch_size: texts of a batch, at most; batches are of like length (`batches.alike`) and
+    computed beside each other, a thread each; which texts share one changes a vector by rounding alone.
     progress: called with (texts done, texts in all). layers: weights of the states of the embeddings and of each layer,
-    whose weighted mean is pooled; without any the last states are. Texts are read in order of length, the longest
-    first, so that batches hold little padding and the memory of one serves the next; which texts share a batch changes
-    a vector by rounding alone.
+    whose weighted mean is pooled; without any the last states are.
     """
     tokenizer = _tokenizer(model)
     names = poolings(pooling)
