@@ -386,7 +386,7 @@ class _Cover:
     def __init__(self, runs: Trials, evidence: Evidence, right: Trial, wrong: np.ndarray):
         self.runs, self.evidence, self.right = runs, evidence, right
         self.wrong, self.left, self.loose = wrong, wrong.copy(), np.zeros(len(wrong), bool)
-        self.known: dict[int, tuple[Trial, bool, int]] = {}  # by id of a trial, which is kept, so that its id is its own
+        self.known: dict[int, tuple[Trial, bool, int]] = {}  # by id of a trial, which is kept: so is its id
 
     @property
     def open(self) -> np.ndarray:
