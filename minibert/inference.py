@@ -93,7 +93,8 @@ def sentence_vectors(
     if not all(encoding.ids for encoding in encodings):
         raise InputError("an empty text has no token to make a vector of, as none is put around it: leave it out")
     order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
-    wanted, known = [READ.get(name, "last_hidden_state") for name in names], model.module.outputs(model.config)
+    states = getattr(model.module, "STATES", "last_hidden_state")
+    wanted, known = [READ.get(name, states) for name in names], model.module.outputs(model.config)
     if not {*wanted} <= {*known} or not hasattr(model.module, "read"):
         raise InputError(f"{model.family} has no states of the tokens of a text to make a vector of")
     dims = [signatures.parse(known[output]).dims for output in wanted]

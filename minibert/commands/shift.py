@@ -76,7 +76,7 @@ def _shift(args: argparse.Namespace) -> None:
 def _means(model: Any, path: str, length: int, count: int) -> list[np.ndarray]:
     """The language vector of a text at each layer."""
     texts = (text for document in corpus.Files([path]) for text in document)
-    return [*map(languages.language_vector, languages.tokens(model, texts, length, count))]
+    return [*map(languages.language_vector, languages.tokens(model, texts, length, count, path))]
 
 
 def _measured(model: Any, task: Any, placed: list, length: int, layer: int, moved: tuple) -> tuple[str, float]:

@@ -302,12 +302,12 @@ def lengths(config: Config) -> dict[str, tuple[str, int | None]]:
     return {"T": ("attention_mask", None), "S": ("decoder_attention_mask", None)}
 
 
+STATES = encoder_decoder.MEMORY  # those of a text's tokens: the decoder only writes
+
+
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1)-(8): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped."""
-    if "decoder" in p:
-        return encoder_decoder.encode(_read, _written, p, config, inputs, keep)
-    memory, c = _read(p, config, inputs, "last" if keep == "outputs" else keep)
-    return {"encoder_last_hidden_state": memory}, c
+    return encoder_decoder.encode(_read, _written, p, config, inputs, keep)
 
 
 def _read(p: Tree, config: Config, inputs: Tree, keep: layers.Keep) -> tuple[Array, Tree]:

@@ -265,5 +265,9 @@ def test_what_reads_no_text_says_so(bert):
         languages.tokens(glove, ["a"], 8, 8)
     with pytest.raises(InputError, match="glove has no states of a text's tokens"):
         probing.texts(glove, [("", {"text": "a", "label": "x"})], 8)
-    with pytest.raises(InputError, match="there is no text"):
+    t5 = minibert.create("t5", **minibert.families.family("t5").PROBE)
+    t5.tokenizer = bert.tokenizer
+    with pytest.raises(InputError, match="t5 has no states of a text's tokens, layer by layer"):
+        languages.tokens(t5, ["a"], 8, 8)
+    with pytest.raises(InputError, match="the text has no token"):
         languages.tokens(bert, [""], 8, 8)
