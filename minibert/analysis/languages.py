@@ -180,3 +180,20 @@ def changed(layer: int, change: Callable[[Array], Array]) -> Iterator[None]:
 
     with observing(around):
         yield
+
+
+def changeable(model: Model, texts: Iterable[str], most: int) -> list[int]:
+    """The layers of which `changed` moves the very `states`, as the first text shows: not the last where a norm stands
+    behind it, nor embeddings that are mapped first, none where it is a decoder whose states are given. InputError where
+    there is none.
+    """
+    found = []
+    for text, encoding, layers in itertools.islice(states(model, texts, most, together=1), 1):
+        for i, own in enumerate(layers):
+            met: list[Array] = []
+            with changed(i, lambda h, met=met: met.append(h) or h):
+                [*states(model, [text], most)]
+            if met and np.array_equal(met[0][0, : len(encoding)], own):
+                found.append(i)
+    require(bool(found), f"the layers of {model.family} do not go on from states that are changed")
+    return found

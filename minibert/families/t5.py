@@ -189,7 +189,7 @@ def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Ge
     if "norm" in parent or leaf == "bias":  # only heads of tasks have one
         return np.full(shape, config.initializer_factor * (leaf == "weight"))
     width = {"word": 1, "decoder": 1, "query": config.d_model * config.d_kv}.get(parent)
-    width = width or (config.d_model if parent.endswith("positions") else shape[1])
+    width = width or (config.d_model if parent.endswith("positions") else shape[-1])
     return config.initializer_factor * width**-0.5 * rng.standard_normal(shape)
 
 

@@ -63,6 +63,14 @@ def test_prune_says_what_is_wrong(held, tmp_path, capsys):
     assert "--keep and --out go together" in refused(capsys, "prune", held / "end", *rows, "--keep", 3)
     assert "from 2 to 8" in refused(capsys, "prune", held / "end", *rows, "--keep", 1, "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+    t5 = minibert.create("t5", tasks={"classify": {"labels": LABELS}}, vocab_size=60, d_model=8, d_kv=4, d_ff=8,
+                         num_layers=1, num_heads=2, eos_token_id=3)  # fmt: skip
+    t5.tokenizer = minibert.load(held / "start").tokenizer
+    t5.save(tmp_path / "t5")
+    assert cli.main(["prune", str(tmp_path / "t5"), *map(str, rows)]) == 2
+    shown = capsys.readouterr()
+    assert "its heads stay" in shown.err
+    assert not shown.out  # not a line of what can't be done
 
 
 def test_heads_that_a_file_says_are_gone_are_checked(held, tmp_path, capsys):
