@@ -21,6 +21,7 @@ import minibert
 from minibert import cli, families, inference, sentences, streams, tree
 from minibert.checkpoint import growing, safetensors
 from minibert.errors import InputError
+from minibert.tokenizers.byte_level import ByteLevelBPE
 from minibert.tokenizers.wordpiece import WordPiece
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -675,3 +676,14 @@ def test_a_decoder_that_only_writes_has_no_part_in_a_texts_vector(name, monkeypa
     if "decoder" in module.OPTIONAL:  # an encoder alone is published, too
         model.params = {part: held for part, held in model.params.items() if part not in module.OPTIONAL}
         assert (inference.sentence_vectors(model, ["the cat sat"])[0] == vector).all()
+
+
+def test_a_line_without_a_token_is_named(tmp_path, capsys):
+    """Of a vocabulary that puts nothing around a text, whichever window of the file it is in."""
+    tokenizer = ByteLevelBPE.train(["the cat sat on the mat"] * 3, 300)
+    model = minibert.create("gpt2", n_layer=1, n_embd=8, n_head=2, vocab_size=len(tokenizer), n_positions=16)
+    model.tokenizer = tokenizer
+    model.save(tmp_path / "model")
+    (tmp_path / "texts.txt").write_text("a\n" * 1030 + "\nb\n", encoding="utf-8")
+    assert cli.main(["embed", str(tmp_path / "model"), str(tmp_path / "texts.txt"), "-o", str(tmp_path / "x.npy")]) == 2
+    assert "texts.txt, line 1031: an empty text has no token" in capsys.readouterr().err
