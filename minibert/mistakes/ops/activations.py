@@ -369,6 +369,6 @@ entry(
     "own knowledge", "output", "BERT-ACT-1",
     mutants=[
         swap("once more behind the second", "feed_forward", behind()),
-        swap("in front of the first", "feed_forward", behind("before")),
+        swap("in front of the first instead", "feed_forward", behind("before")),
     ],
 )  # fmt: skip

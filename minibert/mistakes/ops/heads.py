@@ -557,7 +557,7 @@ def reading(block: str, which: int) -> Callable:
 
 entry(
     "H28", "logits multiplied by a number", "h Eᵀ + b",
-    "own knowledge", "output", "BERT-MLM-1", when="1/√D of GPT-2's and T5's have entries of their own",
+    "own knowledge", "output", "BERT-MLM-1", when="GPT-2's and T5's 1/√D have entries of their own",
     mutants=[
         solving.solvable(lambda v, of=of, what=what: _logits(f"{what} times {solving.shown(v)}", of(v)), 0.5,
                          lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,
