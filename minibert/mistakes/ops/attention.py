@@ -27,6 +27,7 @@ from minibert.mistakes.catalogue import (
 )
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
+from minibert.pairs import PAIRS
 
 SECTION = {"A": "Attention"}
 
@@ -157,12 +158,20 @@ def softmax_over(axis: int | tuple[int, ...], filled: bool = False) -> Replaceme
 def sloped(slope: Callable[[Array, Array], Array], scaled: bool = True) -> Replacement:
     """Attention whose softmax has another backward: slope(P, dP) for P(dP - Σ dP P); scaled: times the scale."""
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        probs, dropout = c["probs"], 1 if c["dropout"] is None else c["dropout"]
-        dscores = slope(probs, (dy @ c["v"].swapaxes(-1, -2)) * dropout) * (c["scale"] if scaled else 1)
-        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], (probs * dropout).swapaxes(-1, -2) @ dy
+    def to_scores(dy: Array, c: Cache) -> Array:
+        dprobs = dy @ c["v"].swapaxes(-1, -2)
+        return slope(c["probs"], dprobs if c["dropout"] is None else dprobs * c["dropout"])
 
-    return of_scores(ops.attention, attention_backward, faithful=False)
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dscores = to_scores(dy, c) * (c["scale"] if scaled else 1)
+        probs = c["probs"] if c["dropout"] is None else c["probs"] * c["dropout"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], probs.swapaxes(-1, -2) @ dy
+
+    def seen(part: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
+        value, cotangent = PAIRS["attention"].parts.seen(part, c, dy)
+        return value, to_scores(dy, c) if part == "scores" and dy is not None else cotangent
+
+    return replace(of_scores(ops.attention, attention_backward, faithful=False), seen=seen)
 
 
 def by_hand(
@@ -1112,7 +1121,8 @@ entry(
     "A37", "another backward under the softmax's value", "dS = P (dP - Σ dP P), times the scale",
     "own knowledge", "gradient", "OP-ATT-7",
     mutants=[
-        of_attention(what, section=GRADIENTS, silent=r"gradients/.*:scores", replacement=sloped(slope, scaled))
+        of_attention(what, section=GRADIENTS, silent=silent, replacement=sloped(slope, scaled))
+        for silent in ("", UNCERTAIN_SCORES)
         for what, slope, scaled in (
             ("P dP, the sum lost", lambda p, d: p * d, True),
             ("P (1 - P) dP", lambda p, d: p * (1 - p) * d, True),

@@ -346,6 +346,17 @@ def _averaged(subject: Subject, site: Site) -> Replacement:
     return graded(ops.embedding, lambda g, dy, c: {"weight": g["weight"] / g["weight"].dtype.type(rows)})
 
 
+def averaged_before() -> Replacement:
+    """The gradient of the one row of positions for all texts averaged over these, before it reaches the table."""
+    made = summed()
+
+    def embeddings_backward(dy: Array, c: Cache) -> Any:
+        own = c["weights"]
+        return made.backward(dy, {**c, "weights": {**own, "position": own["position"] / dy.dtype.type(len(dy))}})
+
+    return replace(made, backward=embeddings_backward, faithful=False)
+
+
 def _by_count(subject: Subject, site: Site) -> Replacement:
     """A table's gradient divided, row by row, by how often that row is looked up."""
 
@@ -521,9 +532,11 @@ entry(
     "E25", "a table's gradient averaged", "summed over all places where a row is looked up",
     "own knowledge", "gradient", "OP-EMB-2",
     mutants=[
-        swap(f"the mean over {what}", "embedding", made, section="gradients", groups=TABLES, silent=silent)
+        swap(f"the mean over {what}", "embedding", made, section="gradients", groups=TABLES)
         for what, made in (("the rows of the batch", _averaged), ("the places of each row", _by_count))
-        for silent in ("", r"gradients/.*\.tables\.\w+")
+    ] + [
+        looked_up("position", swap("positions' mean over the rows of the batch", "embeddings", averaged_before(),
+                                   section="gradients")),
     ],
 )  # fmt: skip
 entry(

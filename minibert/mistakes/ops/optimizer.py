@@ -800,8 +800,8 @@ def _averaged_biases() -> list[Callable]:
     both = together("the mean over rows and positions", pairs)
     return [
         lambda subject, at: [replace(mutant, section=GRADIENTS) for mutant in both(subject, at)[:1]],
-        whole(swap("the mean over rows and positions, of linear layers", "linear", pairs["linear"],
-                   section=GRADIENTS)),
+        *(whole(swap(f"the mean over rows and positions, of {what}", name, pairs[name], section=GRADIENTS))
+          for what, name in (("linear layers", "linear"), ("norms", "layer_norm"))),
     ]  # fmt: skip
 
 
