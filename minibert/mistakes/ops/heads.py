@@ -213,6 +213,19 @@ def token(index: int) -> Callable[[Array], tuple[Array, Callable]]:
     return select
 
 
+def first_row(x: Array) -> tuple[Array, Callable]:
+    """As many vectors of the first row as there are rows, where it has so many."""
+    if len(x) > x.shape[1]:
+        raise ValueError("a row of fewer positions than there are rows")
+
+    def backward(d: Array) -> Array:
+        dx = np.zeros(x.shape, d.dtype)
+        dx[0, : len(x)] = d
+        return dx
+
+    return x[0, : len(x)], backward
+
+
 def mean_over(mask: Array | None) -> Callable[[Array], tuple[Array, Callable]]:
     """The mean over positions, all or those of the mask (B, T)."""
 
@@ -252,10 +265,9 @@ def trained(maker: Callable) -> Callable:
 
 
 def _mean_of_tokens(subject: Subject, _: Any) -> Replacement | None:
-    same = all(np.array_equal(b["attention_mask"], subject.batches[0]["attention_mask"]) for b in subject.batches
-               if "attention_mask" in b)  # fmt: skip
+    """By the first batch's mask, which is the one of outputs and gradients."""
     given = apart(subject.batches[0])
-    return pooler(mean_over(present(given))) if "attention_mask" in given and same else None
+    return pooler(mean_over(present(given))) if "attention_mask" in given else None
 
 
 def flipped(labels: str) -> Callable:
@@ -425,6 +437,7 @@ entry(
         of_pooler("the mean of all positions pooled", pooler(mean_over(None))),
         of_pooler("the mean of unmasked positions pooled", _mean_of_tokens),
         of_pooler("the maximum over positions pooled", pooler(largest)),
+        of_pooler("the first row's positions, one for each row", pooler(first_row)),
     ],
 )  # fmt: skip
 entry(

@@ -826,15 +826,18 @@ def _doubled(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     return {name: g * g.dtype.type(2) for name, g in grads.items()}
 
 
-def _never_zeroed(what: str, in_place: bool) -> Callable:
-    """Each step's gradients added to what stands there from the step before; in_place: as it was clipped."""
+def _never_zeroed(what: str, in_place: bool = False, before: bool = False) -> Callable:
+    """Each step's gradients added to what stands there from the step before; in_place: as it was clipped; before: the
+    first step's batch had been through a backward pass already.
+    """
 
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         def change(s: Subject) -> Subject:
             held: list[Any] = [None]
 
             def given(grads: Any, step: int) -> Any:
-                held[0] = grads if step == 1 else tree.add(held[0], grads)
+                first = tree.add(grads, grads) if before else grads
+                held[0] = first if step == 1 else tree.add(held[0], grads)
                 return tree.map(np.copy, held[0])
 
             def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -879,8 +882,9 @@ entry(
         handed_out("twice the gradients", _doubled),
         handed_out("twice the gradients, in each step", _doubled, steps=True),
         handed_out("twice the gradients, of outputs, too", _doubled, every=True),
-        _never_zeroed("never set to 0", False),
-        _never_zeroed("never set to 0, clipped as they stand", True),
+        _never_zeroed("never set to 0"),
+        _never_zeroed("never set to 0, clipped as they stand", in_place=True),
+        _never_zeroed("never set to 0, nor after a pass before the first step", before=True),
     ],
 )  # fmt: skip
 entry(
