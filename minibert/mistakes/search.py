@@ -387,6 +387,7 @@ class _Cover:
         self.runs, self.evidence, self.right = runs, evidence, right
         self.wrong, self.left, self.loose = wrong, wrong.copy(), np.zeros(len(wrong), bool)
         self.known: dict[int, tuple[Trial, bool, int]] = {}  # by id of a trial, which is kept: so is its id
+        self.own: dict[int, tuple[Trial, Trial]] = {}  # the same, with the trial judged by its own rounding
 
     @property
     def open(self) -> np.ndarray:
@@ -411,7 +412,7 @@ class _Cover:
             cut, at = len(self.right.found), self.explained(same[0]) & self.left
             parts.append(part := _grouped(self.runs, same, self.evidence, cut, at))
             chosen = next(trial for trial in same if trial.found[cut:] == part.found)
-            self.loose |= self.explained(chosen) & self.left & (chosen.residuals > EXPLAINED)
+            self.loose |= self.explained(chosen) & self.left & (self._own(chosen).residuals > EXPLAINED)
             self.left &= ~(self.explained(chosen) | self.hushed(chosen))
         return parts
 
@@ -434,6 +435,14 @@ class _Cover:
         close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
         better = {id(t): self.runs.by_own_noise(t, self.evidence) for t in close}
         return [better.get(id(t)) or t for t in trials]
+
+    def _own(self, trial: Trial) -> Trial:
+        """The trial, judged by its own rounding where that of the right model does not explain all of it."""
+        if worst(trial.residuals[self.explained(trial) & self.left]) <= EXPLAINED:
+            return trial
+        if id(trial) not in self.own:
+            self.own[id(trial)] = trial, self.runs.by_own_noise(trial, self.evidence) or trial
+        return self.own[id(trial)][1]
 
     def _settles(self, trial: Trial) -> bool:
         """Whether it explains all that it changes."""

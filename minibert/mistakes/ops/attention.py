@@ -1167,7 +1167,7 @@ entry(
     "own knowledge", "output", "NUM-1",
     mutants=[of_attention(f"in {name}", replacement=narrow_softmax(precision.rounding(name)), silent=UNCERTAIN_SCORES)
              for name in ("float16", "bfloat16")]
-    + [of_attention(f"of scores in {name}", silent=UNCERTAIN_SCORES,
+    + [of_attention(f"in {name} for the scores alone", silent=UNCERTAIN_SCORES,
                     replacement=narrow_softmax(precision.rounding(name), scores_alone=True))
        for name in ("float16", "bfloat16")]
     + [whole(of_attention(f"in {name}, step by step", replacement=narrow_steps(precision.rounding(name), inverse),

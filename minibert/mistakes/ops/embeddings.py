@@ -535,8 +535,8 @@ entry(
         swap(f"the mean over {what}", "embedding", made, section="gradients", groups=TABLES)
         for what, made in (("the rows of the batch", _averaged), ("the places of each row", _by_count))
     ] + [
-        looked_up("position", swap("positions' mean over the rows of the batch", "embeddings", averaged_before(),
-                                   section="gradients")),
+        looked_up("position", swap("the mean over the rows of the batch, before the position table", "embeddings",
+                                   averaged_before(), section="gradients")),
     ],
 )  # fmt: skip
 entry(

@@ -563,7 +563,7 @@ entry(
             ("the sign turned", lambda g, dy, c: -g),
         )
     ] + [
-        of_tokens(f"of {what} too, with label 0", widened(which), section="gradients")
+        of_tokens(f"{what} have one, too, of label 0", widened(which), section="gradients")
         for what, which in (("positions that do not count", all_asked), ("tokens that do not count", _unmasked))
     ],
 )  # fmt: skip

@@ -733,7 +733,8 @@ entry(
         part(f"by {what}{', the right one told' if hidden else ''}", clip=_clip_by(size, hidden))
         for what, size in SIZES for hidden in (False, True)
     ] + [
-        _clip_published(f"by {what}, as published{', the right one told' if hidden else ''}", size, hidden)
+        _clip_published(f"by {what.replace('tensor', 'published tensor')}{', the right one told' if hidden else ''}",
+                        size, hidden)
         for what, size in SIZES if what.endswith(("tensor", "tensors' norms")) for hidden in (False, True)
     ],
 )  # fmt: skip
