@@ -118,7 +118,7 @@ def _value(free: Free, residual: Residual, numbers: int) -> float | None:
     if free.due is not None and (without := residual(free.due)) is not None:
         before = _worst(without)
     value, left = _refined(free, residual, best, tried[best])
-    if free.least < 0 and abs(value) < NOTHING * min(abs(v) for v in free.likely if v):
+    if free.least < 0 and abs(value) < NOTHING * min((abs(v) for v in free.likely if v), default=1.0):
         return None  # a factor of 0 is what leaves something out, not another factor
     for human in _humans(value, free.whole, numbers < FEW):
         near = residual(human) if free.least <= human <= free.most else None
