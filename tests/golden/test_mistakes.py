@@ -703,7 +703,7 @@ WAYS = [
 @pytest.mark.parametrize(("name", "id", "words"), WAYS[:: 1 if EVERY_MUTANT else 3])
 def test_a_mistake_made_in_another_way_has_its_name(name, id, words):
     case = cases.read(name)
-    mutant = [m for m in CATALOGUE[id].mutants(case.subject(), sites(case.subject())) if words in m.what][0]
+    mutant = next(m for m in CATALOGUE[id].mutants(case.subject(), sites(case.subject())) if words in m.what)
     rows = families.family(case.facts["family"]).activations(case.config())
     paths = {f"forward/{n}": f"forward/{path}" for n, path, *_ in rows}
     beside = {key for key, path in paths.items() if mutant.silent and re.fullmatch(mutant.silent, path)}
