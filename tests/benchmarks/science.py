@@ -30,8 +30,8 @@ import numpy as np
 
 import minibert
 from minibert import batches, corpus, data, inference, pretraining, tokenizers, training
-from minibert.corruption import spans, translation
-from minibert.families import electra, roberta, t5
+from minibert.corruption import courses, spans, translation
+from minibert.families import electra, ernie2, roberta, t5
 
 
 class Arm(NamedTuple):
@@ -142,6 +142,12 @@ def _without_positions() -> contextlib.AbstractContextManager:
     return mock.patch.object(roberta, "positions", lambda ids, pad: np.where(ids != pad, pad + 1, pad))
 
 
+def _distance_alone() -> contextlib.AbstractContextManager:
+    """Every update of ERNIE 2.0 has rows of sentence distance."""
+    turn = courses.Turn("distance", "task_type_ids", ernie2.TASKS.index("distance"), "distance")
+    return mock.patch.object(ernie2, "turn", return_value=turn)
+
+
 # of the small ablations: rows of 32 tokens, a thousand pieces, one pass or so over the text
 SHORT = {"vocab_size": 1000, "seq_length": 32, "batch_size": 16, "accumulate": 1, "duplicates": 1, "steps": 600}
 
@@ -248,6 +254,12 @@ EXPERIMENTS = {
         ("terms.masked_lm", *(f"accuracies.{task}" for task in ("capitalised", "elsewhere", "reordering", "distance"))),
         {"steps": 1500, "vocab_size": 1000, "seq_length": 32, "accumulate": 1},
         [Arm(course, "ernie2", {}, {"course": course}) for course in ("continual", "joint")],
+    ),
+    "distance": Experiment(
+        "sentence distance, where nothing else is asked (arXiv 1907.12412, section 4.2)",
+        ("accuracies.distance", "majority.distance", "lower_bound.distance", "terms.distance"),
+        {"steps": 4000, "vocab_size": 1000, "seq_length": 32, "batch_size": 32, "accumulate": 1, "duplicates": 5},
+        [Arm(f"rate {rate:g}", "ernie2", {}, {"learning_rate": rate}, _distance_alone) for rate in (7e-4, 2e-3)],
     ),
     "positions": Experiment(
         "position embeddings on and off (arXiv 1706.03762, section 3.5)",
