@@ -5,7 +5,7 @@ the specs of its inputs and labels say where each stands.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +33,27 @@ def count(batch: Mapping[str, Any]) -> int:
 def longest(network: ModuleType, config: Any) -> int | None:
     """How long a row may be along the first ragged letter; None where all rows are of one size, or have no end."""
     return next((most for _, most in network.lengths(config).values()), None)
+
+
+PADDING = 100  # tokens computed for nothing that cost about as much as one more batch (measured with MiniLM)
+TOKENS = 8192  # of a batch, padding included
+
+
+def alike(sizes: Sequence[int], most: int) -> list[list[int]]:
+    """The rows of these sizes in batches of at most `most` and about TOKENS, the longest first: a batch ends before its
+    padding would be more than PADDING.
+    """
+    found: list[list[int]] = [[]]
+    padding = 0
+    for row in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        batch = found[-1]
+        longest = sizes[batch[0]] if batch else sizes[row]
+        padding += longest - sizes[row]
+        if padding > PADDING or len(batch) == most or (batch and (len(batch) + 1) * longest > TOKENS):
+            found.append(batch := [])
+            padding = 0
+        batch.append(row)
+    return found if found[0] else []
 
 
 def lengths(network: ModuleType, config: Any, batch: Mapping[str, Any]) -> dict[str, Array]:

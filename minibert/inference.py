@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert import batches, generation, objective, signatures, tree
+from minibert import batches, generation, kernels, objective, signatures, tree
 from minibert.config import listed, one_of, shown, whole
 from minibert.errors import InputError
 from minibert.model import Model
@@ -59,7 +59,7 @@ def sentence_vectors(
     pooling: str | Iterable[str] = "mean",
     normalize: bool = False,
     max_length: int | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
     layers: Iterable[float] = (),
 ) -> np.ndarray:
@@ -71,11 +71,10 @@ def sentence_vectors(
     1, 2, 3, … from the first on (Muennighoff 2022, arXiv 2202.08904, section 4.1), "pooler" the family's pooler output;
     of several, joined, so that D is that many times the model's width. What else the model's directory says of its
     vectors is for `minibert.embed`. normalize: scaled to length 1. max_length: tokens kept of a text, at most what the
-    position table holds.
+    position table holds. batch_size: texts of a batch, at most; batches are of like length (`batches.alike`) and
+    computed beside each other, a thread each; which texts share one changes a vector by rounding alone.
     progress: called with (texts done, texts in all). layers: weights of the states of the embeddings and of each layer,
-    whose weighted mean is pooled; without any the last states are. Texts are read in order of length, the longest
-    first, so that batches hold little padding and the memory of one serves the next; which texts share a batch changes
-    a vector by rounding alone.
+    whose weighted mean is pooled; without any the last states are.
     """
     tokenizer = _tokenizer(model)
     names = poolings(pooling)
@@ -92,7 +91,6 @@ def sentence_vectors(
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
     if not all(encoding.ids for encoding in encodings):
         raise InputError("an empty text has no token to make a vector of, as none is put around it: leave it out")
-    order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
     wanted, known = [READ.get(name, "last_hidden_state") for name in names], model.module.outputs(model.config)
     if not {*wanted} <= {*known} or not hasattr(model.module, "read"):
         raise InputError(f"{model.family} has no states of the tokens of a text to make a vector of")
@@ -103,8 +101,8 @@ def sentence_vectors(
     width = sum(int(own[-1]) if own[-1].isdigit() else getattr(model.config, own[-1]) for own in dims)
     vectors = np.zeros((len(encodings), width), tree.leaves(model.params)[0].dtype)
     layers, read = tuple(layers), dict.fromkeys((*wanted, "hidden_states") if layers else wanted)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+
+    def read_and_pooled(rows: list[int]) -> int:
         inputs = model.module.read([encodings[i] for i in rows], tokenizer.pad_id)
         out = model.encode(outputs=read, **inputs)
         if layers:
@@ -114,8 +112,13 @@ def sentence_vectors(
         weights = there.astype(vectors.dtype)[:, :, None]
         pooled = [POOLINGS[name](out[output], weights) for name, output in zip(names, wanted, strict=True)]
         vectors[rows] = np.concatenate(pooled, axis=1)
+        return len(rows)
+
+    done = 0
+    for count in kernels.beside(read_and_pooled, batches.alike([len(e.ids) for e in encodings], batch_size)):
+        done += count
         if progress:
-            progress(min(start + batch_size, len(order)), len(order))
+            progress(done, len(encodings))
     return normalized(vectors) if normalize else vectors
 
 

@@ -7,16 +7,19 @@ taken in block order: the bits do not depend on the threads.
 """
 
 import contextlib
+import contextvars
 import ctypes
 import math
 import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +39,34 @@ def _default_threads() -> int:
 
 THREADS = _default_threads()
 _scratch = threading.local()
+_alone = threading.local()  # its `alone`: this thread shares none of its work with others
+
+
+def _threads() -> int:
+    """How many threads a loop of this thread may take."""
+    return 1 if getattr(_alone, "alone", False) else THREADS  # read once: `training.sharing` may set it meanwhile
+
+
+def beside(f: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """f(item) of each item, as they are done: THREADS at a time, each by one thread, in this context.
+
+    Threads that share a loop meet at the interpreter's lock between any two passes, those with work of their own
+    seldom: two batches of sentences beside each other take 0.8 to 0.9 of the time of one after the other, each on both
+    threads (MiniLM, measured).
+    """
+    items = list(items)
+    threads = min(_threads(), len(items))
+    if threads < 2:
+        yield from map(f, items)
+        return
+    pool = ThreadPoolExecutor(threads, "minibert_beside", setattr, (_alone, "alone", True))
+    try:
+        with one_blas_thread():
+            given = [pool.submit(contextvars.copy_context().run, f, item) for item in items]
+            for done in as_completed(given):
+                yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @cache
@@ -64,7 +95,7 @@ def over_blocks(f: Callable[[slice], object], length: int, size: int) -> list:
 
     f must not call this itself: it would wait for a thread that waits for it.
     """
-    threads = THREADS  # read once: another thread may set it (`training.sharing`) while this one is at work
+    threads = _threads()
     blocks = [slice(i, min(i + size, length)) for i in range(0, length, size)]
     if threads == 1 or len(blocks) < 2:
         return [f(block) for block in blocks]
@@ -94,10 +125,11 @@ def even(length: int, most: int) -> int:
     A thread alone meets nobody at the lock: half as long, what a pass writes is in the cache still for the next (GELU
     in 0.87 of the time on a cache of 2 MB a core, measured).
     """
-    if THREADS == 1:
+    threads = _threads()
+    if threads == 1:
         most = max(1, most // 2)
     count = -(-length // most)
-    return -(-length // (-(-count // THREADS) * THREADS)) if count > 1 else max(1, length)
+    return -(-length // (-(-count // threads) * threads)) if count > 1 else max(1, length)
 
 
 def scratch(count: int, like: np.ndarray, dtype: np.dtype | None = None) -> list[np.ndarray]:
@@ -156,18 +188,23 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         multiply = _product_of_few if 1 < len(a) <= _FEW and b.flags.f_contiguous and _reads_in_place() else np.matmul
         if work + _WEIGHT * b.size < LEAST_PRODUCT:
             return multiply(a, b, out=out)
-        tall = out.shape[0] > 32 * out.shape[1]  # else cut along b: as fast or faster (measured)
-        length = out.shape[0 if tall else 1]
-        step = -(-length // (_EDGE * max(PIECES, THREADS))) * _EDGE
+        pieces = _cut(*out.shape, max(PIECES, THREADS))
 
         def piece(i: slice) -> None:
-            if tall:
-                np.matmul(a[i], b, out=out[i])
-            else:
-                multiply(a, b[:, i], out=out[:, i])
+            for these, columns in pieces[i]:
+                multiply(a[these], b[:, columns], out=out[these, columns])
 
-        over_blocks(piece, length, step)
+        over_blocks(piece, len(pieces), 1)
     return out
+
+
+def _cut(m: int, n: int, count: int) -> list[tuple[slice, slice]]:
+    """A result (m, n) in at most `count` pieces, in the grid for which BLAS packs least: each piece packs its rows of
+    the left operand and its columns of the right one.
+    """
+    _, down = min((count // i * m + i * n, i) for i in range(1, count + 1) if count % i == 0)
+    tall, wide = (-(-length // (_EDGE * parts)) * _EDGE for length, parts in ((m, down), (n, count // down)))
+    return [(slice(i, i + tall), slice(j, j + wide)) for i in range(0, m, tall) for j in range(0, n, wide)]
 
 
 def _product_of_few(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:

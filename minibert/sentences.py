@@ -110,7 +110,7 @@ class Embedder:
         self.settings = settings
 
     def __call__(
-        self, texts: Iterable[str], batch_size: int = 32, progress: Callable[[int, int], None] | None = None
+        self, texts: Iterable[str], batch_size: int = 64, progress: Callable[[int, int], None] | None = None
     ) -> Array:
         """The vectors of the texts, float32 (N, D); batch_size, progress: as `inference.sentence_vectors` has them."""
         s = self.settings

@@ -48,8 +48,8 @@ def parser(commands: Any) -> None:
     )  # fmt: skip
     kept = "keep so many tokens of a text; default: as the directory says"
     command.add_argument("--max-length", type=int, metavar="TOKENS", help=kept)
-    size = "compute so many texts together; default 32"
-    command.add_argument("--batch-size", type=int, default=32, metavar="TEXTS", help=size)
+    size = "compute at most so many texts together; default 64"
+    command.add_argument("--batch-size", type=int, default=64, metavar="TEXTS", help=size)
     command.add_argument("--resume", action="store_true", help="go on with an OUT that was interrupted")
 
 

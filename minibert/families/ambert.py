@@ -152,7 +152,7 @@ def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "ca
     """
     c: Tree = {"structure": config.structure}
     dropped = inputs.get("dropout") or {}
-    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, PREFIX)  # (12)
+    h, c["embeddings"] = bert.embedded(p["embeddings"], config, inputs, "bert.")  # (12)
     given, mask = {"dropout": dropped, "keep": keep}, inputs.get("attention_mask")
     if "coarse_ids" not in inputs:
         c["silent"] = {part: p[part] for part in ("coarse_embeddings", "coarse_encoder") if part in p}
@@ -186,7 +186,7 @@ def _coarse(p: Tree, config: Config, inputs: Tree, dropped: Tree) -> tuple[Array
         "bert.embeddings.dropout": dropped.get(f"{COARSE}bert.embeddings.dropout")}}  # fmt: skip
     if "coarse_token_type_ids" in inputs:
         given["token_type_ids"] = inputs["coarse_token_type_ids"]
-    return bert.embedded({**p["embeddings"], **p["coarse_embeddings"]}, config, given, PREFIX)
+    return bert.embedded({**p["embeddings"], **p["coarse_embeddings"]}, config, given, "bert.")
 
 
 def encode_backward(dout: Tree, c: Tree) -> Tree:
@@ -318,48 +318,3 @@ def both(model: Any, encodings: list) -> Tree:
     there = (np.arange(coarse.shape[1]) <= places.max(1)[:, None]).astype(np.int64)
     own = {"ids": coarse, "attention_mask": there, "token_type_ids": np.zeros_like(coarse)}
     return {**read, **{f"{COARSE}{name}": np.ascontiguousarray(a[:, :most]) for name, a in own.items()}}
-
-
-# ---- Names -----------------------------------------------------------------------------------------------------------
-MODEL_TYPE = "ambert"  # nobody has published files: BERT's names, and the same behind "coarse_"
-PREFIX = bert.PREFIX
-VARIANTS = (*bert.VARIANTS, "coarse_vocab_size", "structure", "coarse_weight", "num_classes", "agreement")
-
-
-def architectures(config: Config) -> dict[str, tuple[str, ...]]:
-    """Class -> the optional parts of the tree that it has."""
-    return {"AmbertModel": (), "AmbertForPreTraining": ("mlm", "coarse_mlm", "classifier")}
-
-
-def names(config: Config) -> list[tuple[str, str, str]]:
-    """(path in the tree, name, bijection) of every parameter."""
-    fine = [row for row in bert.names(config) if row[0].partition(".")[0] in ("embeddings", "encoder", "mlm")]
-    kept = ("embeddings", "encoder", "mlm") if config.structure == "combo" else ("embeddings.word", "mlm")
-    coarse = [(f"{COARSE}{path}", f"{COARSE}{name}", how) for path, name, how in fine if path.startswith(kept)]
-    heads = [f"classifier.{part}.{leaf}" for part in grained_classification.PARTS for leaf in ("weight", "bias")]
-    return [*fine, *coarse, *((name, name, "identity") for name in heads)]
-
-
-def activations(config: Config) -> list[tuple[str, str, str, str]]:
-    """BERT's of the fine tokens, then of the coarse ones: second calls of shared modules, others behind "coarse_"; of
-    the structure "hybrid" the layers' once, of both.
-    """
-    fine = [row for row in bert.activations(config) if not row[0].startswith(("bert.pooler", "cls.seq"))]
-    coarse, words = [], "bert.embeddings.word"
-    for name, path, kind, place in fine:
-        there = path.replace("encode.", f"encode.{COARSE}").replace("masked_lm.", f"{COARSE}masked_lm.")
-        if config.structure != "hybrid" or not place.startswith("layer"):
-            shared = config.structure != "combo" and not name.startswith((words, "cls."))
-            coarse.append((f"{name}@1" if shared else f"{COARSE}{name}", there, kind, f"coarse {place}"))
-    return [*fine, *coarse]
-
-
-def aliases(config: Config) -> dict[str, str]:
-    """Second name in files -> the name whose tensor it repeats."""
-    fine = bert.aliases(config)
-    return {**fine, **{f"{COARSE}{alias}": f"{COARSE}{name}" for alias, name in fine.items()}}
-
-
-def unused(config: Config) -> tuple[str, ...]:
-    """Names in files that no equation reads."""
-    return tuple(f"{grain}{name}" for grain in ("", COARSE) for name in bert.unused(config))

@@ -32,7 +32,7 @@ def kinds() -> list[str]:
         module = families.family(name)
         if "KIN" not in vars(module) and module.TOKENIZER is not None:
             writes = any(given.startswith("decoder") for given in module.inputs(module.Config()))
-            kind = bool(getattr(module, "CAUSAL", False)), writes, pretraining.carries(module)
+            kind = not writes and bool(getattr(module, "CAUSAL", False)), writes, pretraining.carries(module)
             found.setdefault(kind, name)
     return [*found.values()]
 

@@ -1,7 +1,9 @@
 """The blocked kernels: accuracy of the normal tail, and results that depend on neither blocks nor threads."""
 
 import math
+import threading
 import time
+from contextvars import ContextVar
 
 import numpy as np
 import pytest
@@ -104,6 +106,54 @@ def test_a_product_of_few_rows_is_the_product(rows, inner, columns):
             got = kernels.product(a.astype(dtype), right)
             assert got.dtype == dtype
             assert np.abs(got - a @ b.T).max() < bar * inner
+
+
+def test_work_beside_other_work_is_each_one_thread_s_in_the_caller_s_context(monkeypatch):
+    monkeypatch.setattr(kernels, "THREADS", 2)
+    told: ContextVar[str] = ContextVar("told", default="nobody")
+    token = told.set("the caller")
+    both = threading.Barrier(2, timeout=60)
+
+    def work(item):
+        if item < 2:
+            both.wait()  # two are at work at a time
+        inner = kernels.over_blocks(lambda part: threading.get_ident(), 6, 1)  # waits for no thread that waits for it
+        return item, told.get(), {threading.get_ident()} == {*inner}
+
+    assert sorted(kernels.beside(work, range(5))) == [(i, "the caller", True) for i in range(5)]
+    told.reset(token)
+    assert len({*kernels.over_blocks(lambda part: threading.get_ident(), 6, 1)}) == 2  # the caller shares as before
+    assert [*kernels.beside(str, [])] == []
+    with pytest.raises(ZeroDivisionError):
+        [*kernels.beside(lambda item: 1 / item, [1, 0, 1])]
+
+
+def test_what_is_left_of_the_work_is_not_begun(monkeypatch):
+    monkeypatch.setattr(kernels, "THREADS", 2)
+    begun, go = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item:
+            go.wait(60)
+        return item
+
+    found = kernels.beside(work, range(9))
+    assert next(found) == 0
+    threading.Timer(0.05, go.set).start()  # the two at work end, nobody else begins
+    found.close()
+    assert len(begun) <= 4
+
+
+@pytest.mark.parametrize("shape", [(700, 384), (384, 1536), (4096, 64), (33, 5000), (2, 30522)])
+@pytest.mark.parametrize("count", [4, 6, 7])
+def test_the_pieces_of_a_product_cover_it_once(shape, count):
+    seen = np.zeros(shape, int)
+    pieces = kernels._cut(*shape, count)
+    for piece in pieces:
+        seen[piece] += 1
+    assert (seen == 1).all()
+    assert len(pieces) <= count
 
 
 def test_an_error_in_a_thread_is_raised_when_all_have_ended(monkeypatch):

@@ -139,3 +139,22 @@ def test_the_command_says_what_is_wrong(words, said, text, tmp_path, capsys):
     assert cli.main(["pretrain", "bert", "--corpus", str(text), "--out", str(run), *words]) == 2
     assert said in capsys.readouterr().err
     assert not run.exists()
+
+
+@pytest.mark.parametrize("most", [1, 7, 64])
+def test_batches_of_like_length_hold_little_padding(most):
+    sizes = [*np.random.default_rng(0).integers(2, 600, 500).tolist(), 9000, 5, 5]
+    found = batches.alike(sizes, most)
+    assert sorted(row for batch in found for row in batch) == list(range(len(sizes)))
+    held = [[sizes[row] for row in batch] for batch in found]
+    assert held == sorted(held, key=lambda batch: -batch[0])
+    for batch, behind in zip(held, [*held[1:], None], strict=True):
+        assert batch == sorted(batch)[::-1]
+        assert len(batch) <= most
+        assert len(batch) == 1 or batch[0] * len(batch) <= batches.TOKENS
+        assert sum(batch[0] - size for size in batch) <= batches.PADDING
+        if behind:  # it could not have held the next row, too
+            longer = [*batch, behind[0]]
+            over = sum(batch[0] - size for size in longer) > batches.PADDING or batch[0] * len(longer) > batches.TOKENS
+            assert len(longer) > most or over
+    assert batches.alike([], most) == []

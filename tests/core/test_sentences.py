@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, families, inference, sentences, streams, tree
+from minibert import cli, families, inference, kernels, sentences, streams, tree
 from minibert.checkpoint import growing, safetensors
 from minibert.errors import InputError
 from minibert.tokenizers.wordpiece import WordPiece
@@ -225,6 +225,17 @@ def test_minilm_is_what_the_published_program_makes_of_it():
     due = published.SentenceTransformer(str(folder), device="cpu").encode(texts, batch_size=20)
     assert np.abs(minibert.embed(folder, texts) - due).max() < 1e-5
     assert np.allclose(np.linalg.norm(due, axis=1), 1, atol=1e-5)
+
+
+def test_no_bit_of_a_vector_depends_on_the_threads(tmp_path, monkeypatch):
+    model, told = minibert.load(small(tmp_path / "small")), []
+    found = []
+    for threads in (1, 2, 4):
+        monkeypatch.setattr(kernels, "THREADS", threads)
+        progress = lambda done, of: told.append((done, of))  # noqa: E731
+        found.append(inference.sentence_vectors(model, TEXTS * 3, batch_size=4, progress=progress))
+        assert told[-1] == (len(TEXTS) * 3, len(TEXTS) * 3)
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
 
 
 def test_what_is_told_wins(tmp_path):
