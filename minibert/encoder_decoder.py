@@ -22,6 +22,7 @@ from minibert.heads import target_token
 
 Array = np.ndarray
 Tree = dict[str, Any]
+MEMORY = "encoder_last_hidden_state"  # the output that takes no decoder
 DIMS = {"B": 3, "T": 6, "S": 5}  # rows of an example, tokens of its source and of its target
 
 
@@ -82,9 +83,11 @@ def encode(
     read: Callable, write: Callable, p: Tree, config: Any, inputs: Tree, keep: layers.Keep, ids: Array | None = None
 ) -> tuple[Tree, Tree]:
     """The outputs of a family's `encode`, and its cache. ids: what the decoder reads where the inputs have neither
-    that nor labels; None: an InputError.
+    that nor labels; None: an InputError. A tree without a decoder has the memory alone.
     """
     memory, c = read(p, config, inputs, "last" if keep == "outputs" else keep)
+    if "decoder" not in p:
+        return {MEMORY: memory}, c
     if "decoder_input_ids" in inputs:
         ids = inputs["decoder_input_ids"]
     elif "labels" in inputs:
@@ -93,7 +96,7 @@ def encode(
     mask = layers.causal(ids.shape[1], ids.shape[1], inputs.get("decoder_attention_mask"))
     given = {"mask": mask, "seen": layers.of_source(_shown(inputs))}
     hidden, own = write(p, config, ids, [memory] * len(p["decoder"]), inputs, keep, **given)
-    return {**layers.states(hidden, own["decoder"], keep), "encoder_last_hidden_state": memory}, {**c, **own}
+    return {**layers.states(hidden, own["decoder"], keep), MEMORY: memory}, {**c, **own}
 
 
 def _shown(inputs: Tree) -> Array | None:

@@ -24,6 +24,14 @@ POOLINGS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 READ = {"pooler": "pooler_output"}  # the output that is pooled, where it isn't the last hidden state
 
 
+class NoToken(InputError):
+    """A text without a token; `place`: which of the texts it is, from 0."""
+
+    def __init__(self, message: str, place: int):
+        super().__init__(message)
+        self.place = place
+
+
 def _tokenizer(model: Model) -> Any:
     if not isinstance(model, Model):
         raise InputError(f"model {shown(model)}: expected what `minibert.load` returns")
@@ -89,9 +97,11 @@ def sentence_vectors(
     if max_length is not None:
         max_length = whole("max_length", max_length, 2, longest)
     encodings = [tokenizer.encode(text, max_length=max_length or longest) for text in texts]
-    if not all(encoding.ids for encoding in encodings):
-        raise InputError("an empty text has no token to make a vector of, as none is put around it: leave it out")
-    wanted, known = [READ.get(name, "last_hidden_state") for name in names], model.module.outputs(model.config)
+    bare = next((i for i, encoding in enumerate(encodings) if not encoding.ids), None)
+    if bare is not None:
+        raise NoToken("an empty text has no token to make a vector of, as none is put around it: leave it out", bare)
+    states = getattr(model.module, "STATES", "last_hidden_state")
+    wanted, known = [READ.get(name, states) for name in names], model.module.outputs(model.config)
     if not {*wanted} <= {*known} or not hasattr(model.module, "read"):
         raise InputError(f"{model.family} has no states of the tokens of a text to make a vector of")
     dims = [signatures.parse(known[output]).dims for output in wanted]

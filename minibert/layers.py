@@ -650,6 +650,11 @@ def of_source(seen: Array | None) -> Array | None:
     return None if seen is None or seen.all() else seen.astype(bool)[:, None, None]
 
 
+def by_anybody(seen: Array | None) -> Array | None:
+    """Which tokens are there, (B, T): of a mask of who sees whom, (B, T, T), those that anybody sees."""
+    return seen if seen is None or seen.ndim == 2 else seen.any(1)
+
+
 def causal(length: int, total: int, seen: Array | None = None) -> Array:
     """The mask of the last `length` of `total` tokens, (1 or B, 1, T, S) bits: each attends to itself and to what
     comes before it, as far as seen (B, S), 1 = there, lets it.

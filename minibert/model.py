@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from minibert import adapters, families, filling, generation, narrowed, objective, signatures, states, tree
+from minibert import (
+    adapters,
+    encoder_decoder,
+    families,
+    filling,
+    generation,
+    narrowed,
+    objective,
+    signatures,
+    states,
+    tree,
+)
 from minibert import config as configs
 from minibert import tasks as tasking
 from minibert.checkpoint import directory as directories
@@ -132,8 +143,11 @@ class Model:
         wanted = [one_of("output", name, known) for name in (known if outputs is None else listed("outputs", outputs))]
         maps = any(name.endswith("attentions") for name in wanted)
         keep = "caches" if maps else "outputs" if "hidden_states" in wanted else "last"
+        params = self.params
+        if {*wanted} == {encoder_decoder.MEMORY}:
+            params = {part: held for part, held in params.items() if part != "decoder"}
         with np.errstate(over="ignore", invalid="ignore"):  # refused by name below
-            out = module.encode(self.params, self.config, arrays, keep=keep)[0]
+            out = module.encode(params, self.config, arrays, keep=keep)[0]
         out = {name: tree.map(np.array, out[name]) for name in wanted if name in out}  # the caller's own memory
         for path, array in tree.items(out):
             require(bool(np.isfinite(array).all()), f"{path} is not finite: {_beyond(dtype)}")

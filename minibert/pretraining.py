@@ -527,6 +527,8 @@ def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, An
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("pad", "bos", "eos")}
     if hasattr(module, "START"):
         ids["decoder_start_token_id"] = getattr(tokenizer, f"{module.START}_id")
+        if module.START == "sep" and ids["eos_token_id"] is None:  # it ends a text, too
+            ids["eos_token_id"] = tokenizer.sep_id
     asked = {**run["request"].get("fields", {}), "pad_token_id": run["fields"].get("pad_token_id")}
     for name, i in ids.items():
         theirs = "the vocabulary has no such token" if i is None else f"the rows are made with the vocabulary's {i}"

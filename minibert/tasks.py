@@ -11,6 +11,7 @@ network: then each label is called TASK_LABEL in a batch. Multiple choice has ro
 
 import functools
 import pkgutil
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
@@ -30,6 +31,7 @@ Tree = dict[str, Any]
 
 SUMMARY = "summary"  # the part of the tree, and the output
 SEVERAL = {"choice": None, "pair": 2}  # what a head reads of rows of several texts: how many, None: any
+_SEVERAL = re.compile(r"\[\w+\],")  # in the spec of what a family reads one or several of a row: a task has one
 OWN = "own"  # what a head reads that is none: the family's own term is the task
 
 
@@ -139,11 +141,16 @@ class Alone:
         self.module, self.term, self.__name__ = module, term, module.__name__
 
     def __getattr__(self, name: str) -> Any:
+        if name == "sample":  # which makes what other terms ask for
+            raise AttributeError(name)
         return getattr(self.module, name)
 
     def terms(self, config: Any) -> dict[str, objective.Term]:
         """The one."""
-        return {self.term: self.module.terms(config)[self.term]}
+        known = self.module.terms(config)
+        fits = self.term in known
+        require(fits, f"this {families.named(self.module)} is trained for {', '.join(known)}, not for {self.term}")
+        return {self.term: known[self.term]}
 
     def names(self, config: Any) -> list[tuple[str, str, str]]:
         """The module's, without those of other terms' heads."""
@@ -227,7 +234,7 @@ class Network:
 
     def _pooled(self, config: Any, settings: Any, own: Summary) -> Summary:
         """What is made of a row's states as a task's settings say; its names and dropout are the family's."""
-        how, reads = settings.pooling, self._states(config)
+        how, reads = settings.pooling, self._of_tokens(config)
         width, layers = self._width(config, reads), families.field(self.module, "num_hidden_layers")
         if how == "layers":
             reads, sizes = "hidden_states", {"layers": getattr(config, layers, 0) + 1}
@@ -253,6 +260,17 @@ class Network:
             return self.module.states(head.PUBLISHED)
         known = self.module.outputs(config)
         return "last_hidden_state" if "last_hidden_state" in known else next(iter(known))
+
+    def _of_tokens(self, config: Any, head: ModuleType | None = None) -> str:
+        """`_states`; InputError where they are fewer than the tokens."""
+        reads = self._states(config, head)
+        dims = signatures.parse(self.module.outputs(config)[reads]).dims
+        fits = len(dims) == 3 and len(dims[1]) == 1
+        require(fits, f"{families.named(self.module)} gives no state of each token, which {self._said()} reads")
+        return reads
+
+    def _said(self) -> str:
+        return "+".join(task.name for task in self.tasks)
 
     def _width(self, config: Any, output: str) -> int:
         dim = signatures.parse(self.module.outputs(config)[output]).dims[-1]
@@ -289,11 +307,16 @@ class Network:
     def inputs(self, config: Any) -> dict[str, str]:
         """The module's; a decoder reads the text, too; rows of several texts are (B, C, …); what heads take besides."""
         others = {*[*self.module.lengths(config)][1:]}
-        asked = objective.labels(self.module, config)  # of pre-training: an input may be one of them
+        asked = {*objective.labels(self.module, config), *getattr(self.module, "PREDICTED", ())}  # of pre-training
         found = {name: spec for name, spec in self.module.inputs(config).items()
                  if name not in asked and others.isdisjoint(signatures.parse(spec).dims)}  # fmt: skip
-        wide = f"(B,{self._wide}," if self._wide else "(B,"
-        return {**{name: spec.replace("(B,", wide, 1) for name, spec in found.items()}, **self._added}
+        if self._wide:  # rows of several texts go on from nothing
+            kept = found.keys() - {*getattr(self.module, "CARRIED", ())}
+            found = {name: spec for name, spec in found.items()
+                     if name in kept and signatures.parse(spec).holds == "array"}  # fmt: skip
+        wide = f"(B,{self._wide}" if self._wide else "(B"
+        found = {name: _SEVERAL.sub("", spec).replace("(B", wide, 1) for name, spec in found.items()}
+        return {**found, **self._added}
 
     def outputs(self, config: Any) -> dict[str, str]:
         """The module's, and what stands for the rows."""
@@ -312,7 +335,8 @@ class Network:
         """The dimensions as the module knows them."""
         first, *others = [*self.module.lengths(config)] or [None]
         rows = dims["B"] * self._texts(dims)
-        return {**dims, "B": rows, **{letter: dims[first] for letter in others if first in dims}}
+        kept = {letter: size for letter, size in dims.items() if letter != self._wide}
+        return {**kept, "B": rows, **{letter: dims[first] for letter in others if first in dims}}
 
     def _texts(self, dims: Mapping[str, int], else_: int = 1) -> int:
         """How many texts a row has."""
@@ -346,12 +370,15 @@ class Network:
         texts = self._texts(dims or {}, 3) if self._wide else 1
         sizes = {**(dims or {}), "B": (dims or {}).get("B", 3) * texts}
         spelled = objective.spelled(self.module, self.module.example(rng, config, sizes))
-        batch = {name: array for name, array in spelled.items() if name in self.inputs(config)}  # not what is added
+        specs = {name: signatures.parse(spec) for name, spec in self.module.inputs(config).items()}
+        batch = {name: array[:, 0] if specs[name].between and array.ndim > len(specs[name].dims) else array
+                 for name, array in spelled.items() if name in self.inputs(config) and name in specs}  # fmt: skip
         if self._kinds and self.summary(config).at == "end":
             batch[generation.PROMPT][:, -1] = config.eos_token_id
         if self._wide:
             batch = tree.map(lambda array: array.reshape(-1, texts, *array.shape[1:]), batch)
-        shapes = [(signatures.parse(self.inputs(config)[name]).dims, array.shape) for name, array in batch.items()
+        arrays = {name: next(iter(held), None) if isinstance(held, list) else held for name, held in batch.items()}
+        shapes = [(signatures.parse(self.inputs(config)[name]).dims, array.shape) for name, array in arrays.items()
                   if isinstance(array, np.ndarray)]  # fmt: skip
         there = {dim: size for given in shapes for dim, size in zip(*given, strict=True)}
         return {**batch, "dropout": layers.keep_masks(rng, self.dropouts(config, there))}
@@ -372,7 +399,7 @@ class Network:
         out, c["network"] = self.module.encode(p, config, {**given, "dropout": masks}, keep=keep)
         if self._kinds:
             own = self.summary(config)
-            mask = next((given.get(name) for name, _ in self.lengths(config).values()), None)
+            mask = layers.by_anybody(next((given.get(name) for name, _ in self.lengths(config).values()), None))
             dropped = {"keep": masks.get(own.dropped[0]), "rate": self._dropped(config)}
             if own.pooling:
                 h = np.stack(out[own.reads]) if own.pooling == "layers" else out[own.reads]
@@ -422,7 +449,7 @@ class Network:
         head, alone = task.head, len(self.tasks) == 1
         own = self.summary(config)
         states = head.READS == "states"
-        reads = self._states(config, head) if states else SUMMARY
+        reads = self._of_tokens(config, head) if states else SUMMARY
         sizes = {"width": self._width(config, reads) if states else self._row(config)}
         sizes |= task.settings.sizes()
         sizes |= {} if states else {"biased": own.biased}

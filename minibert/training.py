@@ -619,7 +619,8 @@ def fit(
             try:
                 found = _gradient(works, own, plan.threads, state.get("carried", []), plan.accumulate)
             except InputError as error:
-                raise InputError(f"training stopped at step {step + 1}: {error}, or a lower learning rate") from None
+                slower = ", or a lower learning rate" if "not finite" in str(error) else ""
+                raise InputError(f"training stopped at step {step + 1}: {error}{slower}") from None
             measured, chosen = found["measured"], _rates(rates, step, model.params, frozen)
             follow(model.params, {path: value for path, value in found["followed"].items() if path in chosen})
             grads = _only(chosen, found["gradient"])

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.analysis import probing
 from minibert.config import require
 from minibert.inference import normalized
 from minibert.model import Model
@@ -35,9 +36,7 @@ def states(
     """(text, its tokens, their states (T, D) of each layer, the embeddings first) of texts cut to so many tokens, in
     order; without texts that have no token. InputError for a model without states of several layers, or vocabulary.
     """
-    require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
-    known = "hidden_states" in model.module.outputs(model.config) and hasattr(model.module, "read")
-    require(known, f"{model.family} has no states of a text's tokens, layer by layer")
+    probing.layered(model)
     held = iter(texts)
     while some := [*itertools.islice(held, together)]:
         made = [(text, model.tokenizer.encode(text, max_length=most)) for text in some]
@@ -56,8 +55,10 @@ def _own(encoding: Encoding) -> Array:
     return end > begin
 
 
-def tokens(model: Model, texts: Iterable[str], most: int, count: int) -> list[Array]:
-    """The states (N, D) of each layer of the first `count` tokens; those around a text do not count."""
+def tokens(model: Model, texts: Iterable[str], most: int, count: int, called: str = "the text") -> list[Array]:
+    """The states (N, D) of each layer of the first `count` tokens; those around a text do not count. called: how an
+    error names the texts.
+    """
     found: list[list[Array]] = []
     left = count
     for _, encoding, layers in states(model, texts, most):
@@ -66,7 +67,7 @@ def tokens(model: Model, texts: Iterable[str], most: int, count: int) -> list[Ar
         left -= len(places)
         if left == 0:
             break
-    require(bool(found), "there is no text to take states of")
+    require(bool(found), f"{called} has no token to take states of: give more")
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
@@ -106,7 +107,7 @@ def alignment(
     one: Mapping[str, Array], other: Mapping[str, Array], pairs: Sequence[tuple[str, str]]
 ) -> list[tuple[float, float]]:
     """(2) of each layer for `words` of two languages and pairs of them: as they are, and less their language's mean."""
-    require(len(pairs) > 1, f"{len(pairs)} pairs of the dictionary stand in both texts: two are due, to tell apart")
+    require(len(pairs) > 1, f"pairs of words that both texts have: {len(pairs)}, and two are due, to be told apart")
     sides = [np.stack([held[pair[n]] for pair in pairs]) for n, held in enumerate((one, other))]
     layers = range(sides[0].shape[1])
     return [tuple(reciprocal_rank(*(side[:, i] for side in sides), centred) for centred in (False, True))
@@ -179,3 +180,20 @@ def changed(layer: int, change: Callable[[Array], Array]) -> Iterator[None]:
 
     with observing(around):
         yield
+
+
+def changeable(model: Model, texts: Iterable[str], most: int) -> list[int]:
+    """The layers of which `changed` moves the very `states`, as the first text shows: not the last where a norm stands
+    behind it, nor embeddings that are mapped first, none where it is a decoder whose states are given. InputError where
+    there is none.
+    """
+    found = []
+    for text, encoding, layers in itertools.islice(states(model, texts, most, together=1), 1):
+        for i, own in enumerate(layers):
+            met: list[Array] = []
+            with changed(i, lambda h, met=met: met.append(h) or h):
+                [*states(model, [text], most)]
+            if met and np.array_equal(met[0][0, : len(encoding)], own):
+                found.append(i)
+    require(bool(found), f"the layers of {model.family} do not go on from states that are changed")
+    return found

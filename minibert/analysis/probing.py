@@ -90,13 +90,19 @@ def texts(model: Model, placed: Iterable[tuple[str, Row]], most: int) -> tuple[l
     return _states(model, placed, asked, lambda layer, places: layer[places].mean(0, keepdims=True))
 
 
+def layered(model: Model) -> None:
+    """InputError for a model that has no vocabulary, or no states of the tokens of a text at several layers."""
+    require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
+    known = "hidden_states" in model.module.outputs(model.config) and hasattr(model.module, "read")
+    known = known and not hasattr(model.module, "STATES")  # whose hidden states are those of what is written
+    require(known, f"{model.family} has no states of a text's tokens, layer by layer")
+
+
 def _states(
     model: Model, placed: Iterable[tuple[str, Row]], asked: Callable[[Row], Iterator[Asked]],
     taken: Callable[[Array, list[int]], Array],
 ) -> tuple[list[Array], list[str]]:  # fmt: skip
-    require(model.tokenizer is not None, "the model's directory has no vocabulary, so it cannot read text")
-    known = "hidden_states" in model.module.outputs(model.config) and hasattr(model.module, "read")
-    require(known, f"{model.family} has no states of a text's tokens, layer by layer")
+    layered(model)
     found: list[list[Array]] = []
     labels: list[str] = []
     for where, row in placed:

@@ -6,7 +6,7 @@ from typing import Any
 
 from minibert import commands, corpus, parallel, uses
 from minibert.analysis import languages
-from minibert.config import whole
+from minibert.config import require, whole
 from minibert.options import ending
 from minibert.progress import doing
 
@@ -44,6 +44,8 @@ def _align(args: argparse.Namespace) -> None:
             with doing(f"reading {path}"):
                 sides.append(languages.words(model, texts, known, length))
         found = languages.met(*sides, pairs)
+        few = f"{args.dictionary}: of its {len(pairs):,} pairs {len(found)} stand in both texts, and two are due"
+        require(len(found) > 1, f"{few}, to be told apart: give more text, or pairs of its words")
         ranks = languages.alignment(*sides, found)
         print(f"{len(found):,} of {len(pairs):,} pairs stand in both texts; "
               f"by chance {sum(1 / n for n in range(1, len(found) + 1)) / len(found):.4f}")  # fmt: skip

@@ -127,7 +127,14 @@ def _embedded(
     rate = _Rate(done, size)
     while several := group.once(lambda: [*islice(parts, group.size)]):
         rate.begin([text for texts in several for text in texts])
-        vectors = [model(texts, args.batch_size, rate.show) for texts in several[group.rank : group.rank + 1]]
+        vectors = []
+        for texts in several[group.rank : group.rank + 1]:
+            try:
+                vectors.append(model(texts, args.batch_size, rate.show))
+            except inference.NoToken as error:
+                line = done + sum(map(len, several[: group.rank])) + error.place + 1
+                raise InputError(f"{args.text or streams.INPUT}, line {line}: {error}") from None
+        done += sum(map(len, several))
         yield from zip(several, (one for own in group.gathered(vectors) for one in own), strict=True)
     progress.leave()
 

@@ -1,7 +1,6 @@
 """`minibert languages`: see `minibert.analysis.languages`."""
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,7 @@ def _languages(args: argparse.Namespace) -> None:
         sides = []
         with doing("reading the text"):
             for half in (0, 1):
-                texts = [_sentences(path, half) for path in files.values()]
-                sides.append([languages.tokens(model, text, length, count) for text in texts])
+                sides.append([_tokens(model, path, half, length, count) for path in files.values()])
         least = min(len(one[0]) for side in sides for one in side)
         told, asked = ([[layer[:least] for layer in one] for one in side] for side in sides)
         labels = np.repeat(np.arange(len(files)), least)
@@ -66,10 +64,11 @@ def _languages(args: argparse.Namespace) -> None:
         print(f"{printable(args.output)}: {min(SHOWN, least)} tokens and the mean of each language, layer by layer")
 
 
-def _sentences(path: str, half: int) -> Iterator[str]:
-    """Every second sentence of a text."""
+def _tokens(model: Any, path: str, half: int, length: int, count: int) -> list[np.ndarray]:
+    """The states of the tokens of every second sentence of a text."""
     every = (text for document in corpus.Files([path]) for text in document)
-    return (text for i, text in enumerate(every) if i % 2 == half)
+    texts = (text for i, text in enumerate(every) if i % 2 == half)
+    return languages.tokens(model, texts, length, count, f"every second sentence of {path}")
 
 
 def drawn(names: list[str], sides: list[list[np.ndarray]]) -> str:

@@ -39,7 +39,7 @@ def parser(commands: Any) -> None:
 
 def _probe(args: argparse.Namespace) -> None:
     most = whole("--most", args.most, 2)
-    decay = real("--decay", args.decay, 0.0)
+    decay = real("--decay", args.decay, 0.0, 1e6)
     with commands.opened(args.directory) as model:
         length = uses.longest(model, 512)
         placed = [*itertools.islice(rows.placed(args.rows, args.task, assignments(args.columns) or None), most)]
@@ -48,7 +48,7 @@ def _probe(args: argparse.Namespace) -> None:
             learnt, taught = TASKS[args.task](model, telling, length)
             held, due = TASKS[args.task](model, asking, length)
         names = sorted({*taught})
-        require(len(names) > 1, f"every row has the label {names[0]!r}: there is nothing to tell apart")
+        require(len(names) > 1, f"each row of the half that is learnt from has the label {names[0]!r}")
         numbers = {name: i for i, name in enumerate(names)}
         labels = np.array([numbers[name] for name in taught])
         asked = np.array([numbers.get(name, -1) for name in due])

@@ -45,6 +45,7 @@ def _prune(args: argparse.Namespace) -> None:
     placed = [*rows.placed(args.rows, tasks.rows_of(task.name, model.module), assignments(args.columns) or None)]
     telling, asked = rows.halves(placed)
     counts = pruning.heads(model)
+    pruning.shrunk(model, [(path, 0) for path, count in counts.items() if count > 1])  # whether any can go
     total, least = sum(counts.values()), len(counts)
     if args.keep is not None:
         whole("--keep", args.keep, least, total)
@@ -57,7 +58,8 @@ def _prune(args: argparse.Namespace) -> None:
     for left, one in pruning.shrinking(model, pruning.order(scores)):
         measured = uses.of(task).measures(task, [row for _, row in asked], [*uses.answered(one, task, asked, LONGEST)])
         said = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in measured.items())
-        print(f"{left} heads, {sum(a.size for a in tree.leaves(one.params)):,} parameters: {said}", flush=True)
+        size = sum(a.size for a in tree.leaves(one.params))
+        print(f"{left} head{'s' * (left > 1)}, {size:,} parameters: {said}", flush=True)
         kept = one if left == args.keep else kept
     if kept is not None:
         kept.save(args.out)

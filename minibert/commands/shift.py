@@ -1,6 +1,7 @@
 """`minibert shift`: see `minibert.analysis.languages`."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,39 +58,42 @@ def _shift(args: argparse.Namespace) -> None:
     length = uses.longest(model, LONGEST)
     with doing("reading the text"):
         means = [_means(model, path, length, count) for path in (args.source, args.target)]
-    found, name = np.zeros((len(means[0]), len(shares))), ""
+        known = languages.changeable(model, _texts(args.source), length)
+    found, name = np.zeros((len(known), len(shares))), ""
     with doing("asking with each shift"):
-        for layer, (source, target) in enumerate(zip(*means, strict=True)):
+        for at, layer in enumerate(known):
             for n, share in enumerate(shares):
-                name, found[layer, n] = _measured(model, task, placed, length, layer, (source, target, share))
+                moved = means[0][layer], means[1][layer], share
+                name, found[at, n] = _measured(model, task, placed, length, layer, moved)
     print(f"{name.replace('_', ' ')} of {len(placed):,} rows, by the layer that is shifted and the share")
     print(f"  {'':<12}" + "".join(f"{share:>9g}" for share in shares))
-    names = [f"layer {i}" if i else "embeddings" for i in range(len(found))]
+    names = [f"layer {i}" if i else "embeddings" for i in known]
     for said, line in zip(names, found, strict=True):
         print(f"  {said:<12}" + "".join(f"{value:>9.4f}" for value in line))
+    left = [i for i in range(len(means[0])) if i not in known]
+    if left:
+        which = ", ".join(f"layer {i}" if i else "embeddings" for i in left)
+        print(f"left out: {which}; nothing goes on from these states as they are")
     if args.output is not None:
-        without = _measured(model, task, placed, length, 0, (*(side[0] for side in means), 0.0))[1]
+        nothing = (*(side[known[0]] for side in means), 0.0)
+        without = _measured(model, task, placed, length, known[0], nothing)[1]
         atomic.write_text(args.output, drawn(found - without, names, shares, f"{name.replace('_', ' ')} {without:.4g}"))
         print(f"{printable(args.output)}: what a shift gains, and in the other colour loses")
 
 
 def _means(model: Any, path: str, length: int, count: int) -> list[np.ndarray]:
     """The language vector of a text at each layer."""
-    texts = (text for document in corpus.Files([path]) for text in document)
-    return [*map(languages.language_vector, languages.tokens(model, texts, length, count))]
+    return [*map(languages.language_vector, languages.tokens(model, _texts(path), length, count, path))]
+
+
+def _texts(path: str) -> Iterator[str]:
+    return (text for document in corpus.Files([path]) for text in document)
 
 
 def _measured(model: Any, task: Any, placed: list, length: int, layer: int, moved: tuple) -> tuple[str, float]:
     """(name, value) of the task's first measure, with the states of a layer shifted."""
-    calls = []
-
-    def change(states: np.ndarray) -> np.ndarray:
-        calls.append(layer)
-        return languages.shifted(states, *moved)
-
-    with languages.changed(layer, change):
+    with languages.changed(layer, lambda states: languages.shifted(states, *moved)):
         said = [*uses.answered(model, task, placed, length)]
-    require(bool(calls), f"the layers of {model.family} do not go on from states that are changed")
     return next(iter(uses.of(task).measures(task, [row for _, row in placed], said).items()))
 
 

@@ -35,7 +35,8 @@ def parser(commands: Any) -> None:
     called = "what the file calls a column, such as text=sentence"
     command.add_argument("--columns", nargs="+", default=[], metavar="COLUMN=NAME", help=called)
     command.add_argument("--other", metavar="DIR", help="another end, of the same network and task")
-    command.add_argument("--steps", type=int, default=9, metavar="N", help="places along each direction; default 9")
+    places = "places along each direction, from -0.5 to 1.5; of 5, 9, 13, … START and END are two; default 9"
+    command.add_argument("--steps", type=int, default=9, metavar="N", help=places)
     command.add_argument("-o", "--output", metavar="OUT", help="an .svg picture of the plane")
 
 

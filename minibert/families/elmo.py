@@ -146,7 +146,7 @@ def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Ge
         return rng.uniform(-0.05, 0.05, shape)
     if path.split(".")[0] in SIDES:
         return rng.uniform(-1, 1, shape) * (6 / sum(shape)) ** 0.5
-    return rng.standard_normal(shape) / shape[1] ** 0.5
+    return rng.standard_normal(shape) / shape[-1] ** 0.5
 
 
 # ---- An example ------------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Ge
         return np.zeros(shape)
     if path.endswith("weight_hh"):
         n = shape[1]
-        return np.concatenate([np.linalg.svd(rng.standard_normal((n, n)))[0] for _ in range(3)])
+        return np.concatenate([np.linalg.svd(rng.standard_normal((n, n)))[0] for _ in range(shape[0] // n)])
     return config.initializer_range * rng.uniform(-1, 1, shape)
 
 

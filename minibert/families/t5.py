@@ -189,7 +189,7 @@ def initial(path: str, shape: tuple[int, ...], config: Config, rng: np.random.Ge
     if "norm" in parent or leaf == "bias":  # only heads of tasks have one
         return np.full(shape, config.initializer_factor * (leaf == "weight"))
     width = {"word": 1, "decoder": 1, "query": config.d_model * config.d_kv}.get(parent)
-    width = width or (config.d_model if parent.endswith("positions") else shape[1])
+    width = width or (config.d_model if parent.endswith("positions") else shape[-1])
     return config.initializer_factor * width**-0.5 * rng.standard_normal(shape)
 
 
@@ -302,12 +302,12 @@ def lengths(config: Config) -> dict[str, tuple[str, int | None]]:
     return {"T": ("attention_mask", None), "S": ("decoder_attention_mask", None)}
 
 
+STATES = encoder_decoder.MEMORY  # those of a text's tokens: the decoder only writes
+
+
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1)-(8): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped."""
-    if "decoder" in p:
-        return encoder_decoder.encode(_read, _written, p, config, inputs, keep)
-    memory, c = _read(p, config, inputs, "last" if keep == "outputs" else keep)
-    return {"encoder_last_hidden_state": memory}, c
+    return encoder_decoder.encode(_read, _written, p, config, inputs, keep)
 
 
 def _read(p: Tree, config: Config, inputs: Tree, keep: layers.Keep) -> tuple[Array, Tree]:

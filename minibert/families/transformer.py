@@ -200,6 +200,9 @@ def outputs(config: Config) -> dict[str, str]:
     }
 
 
+STATES = encoder_decoder.MEMORY  # those of a text's tokens: the decoder only writes
+
+
 def encode(p: Tree, config: Config, inputs: dict[str, Array], *, keep: str = "caches") -> tuple[Tree, Tree]:
     """(1)-(6): outputs by name, and the cache; `inputs` as above, and "dropout" where something is dropped."""
     out, c = encoder_decoder.encode(_read, _written, p, config, inputs, keep)

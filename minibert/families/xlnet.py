@@ -292,6 +292,9 @@ CARRIED = ("mems",)
 SEES_ITSELF = True  # padding does, whatever its mask
 
 
+PREDICTED = ("target_mapping",)
+
+
 def inputs(config: Config) -> dict[str, str]:
     """What `encode` takes. attention_mask: 1 = a token; perm_mask[b, i, j]: 1 = i may not see j; target_mapping as
     above; mems: of each layer what it has read before, (B, S, D); backward: 1 = the row's text runs from its end.

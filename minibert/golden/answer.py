@@ -82,7 +82,8 @@ def first_lines(report: Any) -> list[str]:
         return ["first divergence: none"]
     lines = [f"first divergence: {row.key}"]
     if row.status == "nan":
-        return [*lines, f"  {row.got} at {list(row.index)}, where {value(row.expected)} is due"]
+        count = "1 number is" if row.lost == 1 else f"{row.lost:,} numbers are"
+        return [*lines, f"  {row.got} at {list(row.index)}, where {value(row.expected)} is due; {count} not finite"]
     if row.status == "shape":
         return [*lines, f"  {row.verdict}"]
     at = f" at {list(row.index)}" if row.index else ""

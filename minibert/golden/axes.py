@@ -167,6 +167,9 @@ class Axes:
             plain = PLAIN[: len(entry.shape)]
             return [Reading(plain, plain, dict(zip(plain, entry.shape, strict=True)))]
         whole = [reading for reading in found.values() if not {*"NMG"} & {*reading.order}]
+        tailed = len(keys) == 1 and len(shape) == len(entry.shape) > 2 and shape[1:] == entry.shape[1:]
+        if tailed and shape != entry.shape:  # of other rows; that its tokens are as many as targets says nothing
+            return whole
         same = len(keys) == 1 and shape == entry.shape and whole  # what has the case's shape lacks no rows
         return list({_strides(reading): reading for reading in (same or [*found.values()])[::-1]}.values())[::-1]
 

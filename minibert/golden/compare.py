@@ -28,7 +28,8 @@ class Row(NamedTuple):
     without a token that nobody reads), exempt (only rounding moves it), undefined (the precision overflows there),
     missing. absolute: max|difference|, a tolerance that would have passed; index: where it is, with the values got and
     expected there. alone: None where the block cannot be judged by itself. partly: only rounding moves a part of it,
-    which is not judged. shape: the one given, and the one due, where it is wrong.
+    which is not judged. shape: the one given, and the one due, where it is wrong. lost: how many numbers are not
+    finite.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Row(NamedTuple):
     alone: float | None = None
     partly: bool = False
     shape: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    lost: int = 0
 
     @property
     def verdict(self) -> str:
@@ -204,8 +206,10 @@ def causal(rows: list[Row]) -> list[Row]:
 
 def _compared(key: str, got: np.ndarray, truth: np.ndarray, scale: float, least: float | None) -> Row:
     if not np.isfinite(got).all():
-        index = np.unravel_index(np.argmax(~np.isfinite(got)), got.shape)
-        return Row(key, "nan", None, least, None, None, _index(index), float(got[index]), float(truth[index]))
+        bad = ~np.isfinite(got)
+        index = np.unravel_index(np.argmax(bad), got.shape)
+        values = float(got[index]), float(truth[index])
+        return Row(key, "nan", None, least, None, None, _index(index), *values, lost=int(bad.sum()))
     difference = _distance(got, truth)
     flat, absolute = _worst(difference)
     index = np.unravel_index(flat, got.shape) if got.size else None

@@ -124,7 +124,7 @@ def _written(
     places = {"word": ids, "position": np.arange(first, first + length)}
     given = {"frozen": {}, "eps": eps, "keep": None, "rate": 0.0}
     x, c["embeddings"] = layers.embeddings(p["embeddings"], ids=places, **given)  # (1)
-    own = {"mask": layers.causal(length, first + length), "seen": layers.of_source(seen)}
+    own = {"mask": layers.causal(length, first + length), "seen": layers.of_source(layers.by_anybody(seen))}
     for i, layer in enumerate(p["decoder"]):
         source, kept = (h[i], {"past": past[i]}) if past else (h, {})
         x, one = layers.decoder_layer(x, source, layer, heads=_heads(x.shape[-1], parts), act=ACT, eps=eps, **own,

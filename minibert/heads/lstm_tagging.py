@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert import ops, recurrent
+from minibert import layers, ops, recurrent
 from minibert.config import number
 from minibert.heads import inherited, tagging
 
@@ -57,7 +57,7 @@ def loss(
 ) -> tuple[Array, Tree]:  # fmt: skip
     """(1)-(3) of h (B, T, D); seen: bits (B, T), 1 = there."""
     c: Tree = {}
-    g, c["lstm"] = recurrent.lstm_layer(h, p["lstm"], seen=seen)  # (1)
+    g, c["lstm"] = recurrent.lstm_layer(h, p["lstm"], seen=layers.by_anybody(seen))  # (1)
     z, c["head"] = ops.linear(g, **p["classifier"])  # (2)
     value, c["loss"] = ops.cross_entropy(z, labels=labels["labels"], ignore=IGNORED, denominator=total)  # (3)
     return value, c
@@ -72,4 +72,4 @@ def loss_backward(dloss: Array, c: Tree) -> tuple[Array, Tree, None]:
 
 def predict(h: Array, p: Tree, *, table: None = None, seen: Array | None = None) -> Array:
     """(1), (2) of h (B, T, D): a logit for each tag, (B, T, C)."""
-    return ops.linear(recurrent.lstm_layer(h, p["lstm"], seen=seen)[0], **p["classifier"])[0]
+    return ops.linear(recurrent.lstm_layer(h, p["lstm"], seen=layers.by_anybody(seen))[0], **p["classifier"])[0]

@@ -34,4 +34,5 @@ class Settings:
 
 def fits(module: Any) -> bool:
     """Whether a family has the term, over a table of words alone."""
-    return not hasattr(module, "loss") and TERM in module.terms(module.Config())
+    config = module.Config()
+    return not hasattr(module, "loss") and TERM in module.terms(config) and len(module.lengths(config)) == 1

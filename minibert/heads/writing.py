@@ -23,4 +23,4 @@ class Settings:
 
 def fits(module: Any) -> bool:
     """Whether a family reads one text and writes another, by a decoder or by filling masks behind the first."""
-    return hasattr(module, "filled") or ("T" in (letters := module.lengths(module.Config())) and len(letters) > 1)
+    return hasattr(module, "filled") or "decoder_input_ids" in module.inputs(module.Config())

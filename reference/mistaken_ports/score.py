@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 import dumps  # noqa: E402
 
+SAID = ("right", "answers", "first", "text")  # what is read of a verdict
 MOST = 64  # answers of one verdict that are kept
 GROUPS = ("kind", "stack", "family", "origin", "split")
 HEAD = f"{'':24} dumps visible  exact  tied wrong no name first right  CPU s: median"
@@ -56,13 +57,30 @@ def asked(command):
     """A checker that is another program."""
 
     def verdict(folder, path, dtype):
-        run = subprocess.run([*shlex.split(command), folder, path, dtype], capture_output=True, text=True)
         try:
-            return json.loads(run.stdout.strip().splitlines()[-1])
+            run = subprocess.run([*shlex.split(command), folder, path, dtype], capture_output=True, text=True)
+            said = json.loads(run.stdout.strip().splitlines()[-1])
+        except OSError as error:
+            sys.exit(f"cannot run {command}: {error.strerror}")
         except (IndexError, ValueError):
             sys.exit(f"{command}: no JSON in its last line for {path}: {(run.stderr or run.stdout)[-200:]!r}")
+        wrong = unfit(said)
+        if wrong:
+            sys.exit(f"{command}: {wrong}, in its last line for {path}: {run.stdout.strip().splitlines()[-1][:200]!r}")
+        return {name: said[name] for name in SAID if name in said}
 
     return verdict
+
+
+def unfit(said):
+    """What is wrong with a verdict, if anything."""
+    if not isinstance(said, dict) or not isinstance(said.get("right"), bool):
+        return '"right" is not true or false'
+    answers = said.get("answers") or []
+    fits = isinstance(answers, list) and all(isinstance(ids, list) for ids in answers)
+    if not fits or not all(isinstance(one, str) for ids in answers for one in ids):
+        return '"answers" is no list of lists of ids'
+    return None if isinstance(said.get("first"), str | None) else '"first" is no name'
 
 
 def judged(said, entry):
@@ -108,15 +126,26 @@ def table(rows, twins):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checker", metavar="COMMAND")
-    parser.add_argument("--split", choices=("open", "held out"))
-    parser.add_argument("--folder", metavar="DIR", type=Path, default=HERE)
-    parser.add_argument("--json", metavar="FILE", help="write each verdict")
-    parser.add_argument("ids", nargs="*", metavar="ID")
+    given = "another: run as COMMAND CASE_FOLDER DUMP.npz DTYPE, its last line is a verdict; default: minibert's own"
+    parser.add_argument("--checker", metavar="COMMAND", help=given)
+    parser.add_argument("--split", choices=("open", "held out"), help="one half of the dumps; default: both")
+    made = "what make.py -o DIR has made; default: what is stored"
+    parser.add_argument("--folder", metavar="DIR", type=Path, default=HERE, help=made)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write each verdict")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="these dumps alone, such as tb01")
     asks = parser.parse_args()
+    if asks.json and not asks.json.absolute().parent.is_dir():
+        parser.error(f"--json {asks.json}: there is no such folder to write into")
+    if not (asks.folder / "manifest.json").is_file():
+        parser.error(f"--folder {asks.folder} holds no manifest.json")
     verdict = asked(asks.checker) if asks.checker else ours
-    entries = [e for e in dumps.manifest(asks.folder)["dumps"] if asks.split in (None, e["split"])]
-    entries = [e for e in entries if not asks.ids or e["id"] in asks.ids]
+    every = dumps.manifest(asks.folder)["dumps"]
+    unknown = {*asks.ids} - {e["id"] for e in every}
+    if unknown:
+        parser.error(f"no dumps {', '.join(sorted(unknown))}: their ids are in {asks.folder / 'manifest.json'}")
+    entries = [e for e in every if asks.split in (None, e["split"]) and (not asks.ids or e["id"] in asks.ids)]
+    if not entries:
+        parser.error(f"none of these dumps is {asks.split}")
     rows, twins, done = [], [], set()
     with tempfile.TemporaryDirectory() as folder:
         for entry in entries:
@@ -135,7 +164,7 @@ def main():
             print(f"{entry['id']}: {rows[-1]['name']} {said.get('answers')}", file=sys.stderr, flush=True)
     print("\n".join(table(rows, twins)))
     if asks.json:
-        Path(asks.json).write_text(json.dumps({"dumps": rows, "twins": twins}, indent=1) + "\n", encoding="utf-8")
+        asks.json.write_text(json.dumps({"dumps": rows, "twins": twins}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -293,17 +293,20 @@ def asked(model: Any, file: Path) -> float:
     return uses.of(task).measures(task, rows, said)["accuracy"]
 
 
+def most_frequent(file: Path) -> float:
+    """What share of a file's labels, or tags, is the most frequent one."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    often = Counter(itertools.chain.from_iterable(row.get("tags") or [row["label"]] for row in rows))
+    return often.most_common(1)[0][1] / often.total()
+
+
 def transfer(text: Path, seed: int, runs: Path, steps: int) -> Figures:
     """{task: learnt in: {asked in: what is right}}; the most frequent answer too."""
     made, found = trained("parallel", text, seed, runs, steps), {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for task, files in tasks(text, seed, folder).items():
-            dev = files["en.dev"].read_text(encoding="utf-8").splitlines()
-            often = Counter(itertools.chain.from_iterable(json.loads(line).get("tags") or [json.loads(line)["label"]]
-                                                          for line in dev))  # fmt: skip
-            constant = often.most_common(1)[0][1] / often.total()
-            found[f"{task}: most frequent answer"] = {"en": constant}
+            found[f"{task}: most frequent answer"] = {name: most_frequent(files[f"{name}.dev"]) for name in LANGUAGES}
             for name in (*LANGUAGES, "en-de", "en-fr"):
                 own = tuned(task, made, folder / f"{task}-{name}", files[f"{name}.train"], files["en.dev"], seed)
                 found[f"{task}: {name}"] = {other: asked(own, files[f"{other}.dev"]) for other in LANGUAGES}

@@ -54,3 +54,10 @@ def test_fake_english_shares_no_letter_and_can_be_read_back():
 def test_labels_are_balanced():
     label = ["a"] * 10 + ["b"] * 3
     assert across.balanced([*range(13)], label.__getitem__, 6) == [0, 1, 2, 10, 11, 12]
+
+
+def test_the_most_frequent_answer_is_of_a_file_s_own_labels(tmp_path):
+    (tmp_path / "tags.jsonl").write_text('{"tags": ["a", "b", "a"]}\n{"tags": ["a"]}', encoding="utf-8")
+    (tmp_path / "labels.jsonl").write_text('{"label": "x"}\n{"label": "y"}', encoding="utf-8")
+    assert across.most_frequent(tmp_path / "tags.jsonl") == 0.75
+    assert across.most_frequent(tmp_path / "labels.jsonl") == 0.5

@@ -244,6 +244,26 @@ def test_how_far_languages_lie_apart_by_hand():
     assert languages.apart([one, three, four]) == pytest.approx((3 + 4 + 5) / 3)
 
 
+def test_shifts_are_of_the_states_that_are_shown(bert):
+    """ALBERT's embeddings are widened first, GPT-2's last state is behind a norm, BART's states its decoder's."""
+    assert languages.changeable(bert, ["", "the cat"], 8) == [0, 1, 2]
+    for name, due in (("albert", [1, 2, 3, 4, 5, 6]), ("gpt2", [0, 1])):
+        model = minibert.create(name, **minibert.families.family(name).PROBE)
+        model.tokenizer = WordPiece(bert.tokenizer.tokens[:13])
+        assert languages.changeable(model, ["the cat"], 8) == due
+    bart = minibert.create("bart", **minibert.families.family("bart").PROBE)
+    bart.tokenizer = WordPiece(bert.tokenizer.tokens[:13])
+    with pytest.raises(InputError, match="the layers of bart do not go on from states that are changed"):
+        languages.changeable(bart, ["the cat"], 8)
+
+
+def test_whose_heads_cannot_go_is_said():
+    t5 = minibert.create("t5", **minibert.families.family("t5").PROBE)
+    counts = pruning.heads(t5)
+    with pytest.raises(InputError, match=r"^t5 has tables by head besides, as of distances: its heads stay$"):
+        pruning.shrunk(t5, [(path, 0) for path in counts])
+
+
 def test_a_plane_shows_how_means_differ():
     rng = np.random.default_rng(0)
     one = rng.standard_normal((40, 5)) * [5, 1, 1, 1, 1]
@@ -265,5 +285,9 @@ def test_what_reads_no_text_says_so(bert):
         languages.tokens(glove, ["a"], 8, 8)
     with pytest.raises(InputError, match="glove has no states of a text's tokens"):
         probing.texts(glove, [("", {"text": "a", "label": "x"})], 8)
-    with pytest.raises(InputError, match="there is no text"):
+    t5 = minibert.create("t5", **minibert.families.family("t5").PROBE)
+    t5.tokenizer = bert.tokenizer
+    with pytest.raises(InputError, match="t5 has no states of a text's tokens, layer by layer"):
+        languages.tokens(t5, ["a"], 8, 8)
+    with pytest.raises(InputError, match="the text has no token"):
         languages.tokens(bert, [""], 8, 8)

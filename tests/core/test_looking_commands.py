@@ -63,6 +63,14 @@ def test_prune_says_what_is_wrong(held, tmp_path, capsys):
     assert "--keep and --out go together" in refused(capsys, "prune", held / "end", *rows, "--keep", 3)
     assert "from 2 to 8" in refused(capsys, "prune", held / "end", *rows, "--keep", 1, "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+    t5 = minibert.create("t5", tasks={"classify": {"labels": LABELS}}, vocab_size=60, d_model=8, d_kv=4, d_ff=8,
+                         num_layers=1, num_heads=2, eos_token_id=3)  # fmt: skip
+    t5.tokenizer = minibert.load(held / "start").tokenizer
+    t5.save(tmp_path / "t5")
+    assert cli.main(["prune", str(tmp_path / "t5"), *map(str, rows)]) == 2
+    shown = capsys.readouterr()
+    assert "its heads stay" in shown.err
+    assert not shown.out  # not a line of what can't be done
 
 
 def test_heads_that_a_file_says_are_gone_are_checked(held, tmp_path, capsys):
@@ -82,6 +90,8 @@ def test_probe_shows_each_layer(held, capsys):
     lines = said(capsys, "probe", held / "start", "classify", held / "rows.jsonl")
     assert lines[0].startswith("6 to learn from, 6 asked")
     assert "column 'tokens'" in refused(capsys, "probe", held / "start", "tag", held / "rows.jsonl")
+    endless = ("classify", held / "rows.jsonl", "--decay", "inf")
+    assert "expected a number from 0 to 1e+06" in refused(capsys, "probe", held / "start", *endless)
 
 
 def test_surface_begins_and_ends_where_the_models_are(held, tmp_path, capsys):
@@ -123,7 +133,8 @@ def test_align_finds_what_is_the_same(spoken, capsys):
     lines = said(capsys, "align", spoken / "start", spoken / "turned.tsv", *texts)
     assert [line.split()[-2:] for line in lines[2:]] == [["0.5000", "0.5000"]] * 3
     other = (spoken / "one.txt", spoken / "other.txt")
-    assert "0 pairs of the dictionary" in refused(capsys, "align", spoken / "start", spoken / "same.tsv", *other)
+    few = refused(capsys, "align", spoken / "start", spoken / "same.tsv", *other)
+    assert "same.tsv: of its 5 pairs 0 stand in both texts" in few
 
 
 def test_languages_tells_texts_apart_that_are(spoken, tmp_path, capsys):
@@ -137,6 +148,9 @@ def test_languages_tells_texts_apart_that_are(spoken, tmp_path, capsys):
     text = picture.read_text(encoding="utf-8")
     assert text.startswith("<svg")
     assert text.count('r="6"') == 6  # a mean of each language and layer
+    (tmp_path / "short.txt").write_text("the cat\n", encoding="utf-8")
+    short = (f"a={spoken / 'one.txt'}", f"b={tmp_path / 'short.txt'}")  # one sentence: none is left to be asked
+    assert "short.txt has no token" in refused(capsys, "languages", spoken / "start", *short)
     assert "give NAME=FILE twice" in refused(capsys, "languages", spoken / "start", f"a={spoken / 'one.txt'}")
 
 

@@ -456,6 +456,17 @@ def test_a_gradient_that_is_not_finite_is_named(tmp_path, monkeypatch):
         run(tmp_path)
 
 
+def test_a_batch_that_cannot_be_used_is_no_matter_of_the_rate(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise InputError(said)
+
+    monkeypatch.setattr(Bag, "loss", refused)
+    for said, more in (("ids[0] has no end", ""), ("the loss is not finite: x", ", or a lower learning rate")):
+        with pytest.raises(InputError) as error:
+            run(tmp_path)
+        assert str(error.value) == f"training stopped at step 1: {said}{more}"
+
+
 @pytest.mark.parametrize(("field", "value"), [
     ("steps", 0), ("batch_size", 0), ("accumulate", 4), ("learning_rate", -1.0), ("clip_norm", 0.0),
     ("optimizer", "adam"), ("schedule", "cosine"), ("seed", -1), ("threads", 0)])

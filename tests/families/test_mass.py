@@ -5,11 +5,12 @@ import pytest
 from published import error, example, inputs, probed
 
 import minibert
-from minibert import families, tree
+from minibert import families, pretraining, tree
 from minibert.checkpoint import safetensors
 from minibert.corruption import fragments
 from minibert.corruption.masking import Vocabulary
 from minibert.families import mass
+from minibert.tokenizers.wordpiece import WordPiece
 
 PAST_THE_BUDGET = {  # what: (the most, why), see tests/core/test_size.py
     "data-only family": (170, "sizes, two inputs and names of its own over BART's network"),
@@ -190,3 +191,10 @@ def test_files_have_the_release_s_names(tmp_path):
     loaded = minibert.load(tmp_path)
     assert loaded.family == "mass"
     assert all(np.array_equal(a, loaded.state_dict()[name]) for name, a in model.state_dict().items())
+
+
+def test_what_ends_a_text_is_the_vocabularys_own():
+    """Not the release's 102, which a smaller vocabulary has not."""
+    tokenizer = WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
+    fields = pretraining._of_vocabulary(mass, tokenizer, {"request": {}, "fields": {}, "options": {}})
+    assert fields["eos_token_id"] == fields["decoder_start_token_id"] == tokenizer.sep_id == 3

@@ -278,7 +278,8 @@ def test_nan_is_shown_where_it_first_is(tmp_path):
     tensors["forward/bert.pooler"][2, 3:] = np.nan
     got = found(written(tmp_path / "c.safetensors", tensors), seconds=0)
     assert (got.code, got.first.status, got.first.index) == (1, "nan", (2, 3))
-    assert "nan at [2, 3]" in "\n".join(report.table(got))
+    assert "nan at [2, 3], where " in "\n".join(report.table(got))
+    assert "is due; 9 numbers are not finite" in "\n".join(report.table(got))
     assert sum(row.status in compare.BAD for row in got.rows) == 1
 
 

@@ -369,6 +369,13 @@ def test_a_wrong_shape_is_wrong_by_itself():
     }
 
 
+def test_one_row_of_several_is_a_wrong_shape_and_no_choice_of_tokens():
+    """A row has 9 tokens, and 3 rows of 3 targets are 9, too."""
+    held, key = computed(BERT), "forward/bert.encoder.layer.1.output"
+    _, wrong = judged(BERT, {**held, key: held[key][:1]})
+    assert {key: row.verdict for key, row in wrong.items()} == {key: "wrong shape (1, 9, 12), (3, 9, 12) is due"}
+
+
 def test_two_names_that_mean_the_same_are_refused():
     """With wrappers left out; a name that needs none is preferred."""
     pooler = computed(BERT)["forward/bert.pooler"]

@@ -118,3 +118,36 @@ def test_minibert_names_one(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["score.py", "ja02"])
     SCORE.main()
     assert re.search(r"^all +1 +1 +1 ", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("said", "wrong"), [
+    ({}, '"right" is not true or false'), ({"right": 1}, '"right" is not true or false'), ([], '"right" is not'),
+    ({"right": False, "answers": "A04"}, '"answers" is no list of lists of ids'),
+    ({"right": False, "answers": ["A04"]}, '"answers" is no list of lists of ids'),
+    ({"right": False, "first": 3}, '"first" is no name'),
+])  # fmt: skip
+def test_a_verdict_that_says_something_else_is_refused(said, wrong):
+    assert wrong in SCORE.unfit(said)
+    assert SCORE.unfit({"right": False, "answers": [["A04"]], "first": None}) is None
+
+
+def test_a_verdict_changes_no_fact_of_the_list(tmp_path, monkeypatch, capsys):
+    """Whatever else a checker prints, as a kind of its own."""
+    said = {"right": False, "answers": [["A04"]], "kind": "strange", "visible": False}
+    (tmp_path / "mine.py").write_text(f"print({json.dumps(said)!r})", encoding="utf-8")
+    name = next(iter(ENTRIES))
+    monkeypatch.setattr(sys, "argv", ["score.py", "--checker", f"{sys.executable} {tmp_path / 'mine.py'}", name])
+    SCORE.main()
+    assert "strange" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["zz99"], "no dumps zz99"), (["--folder", "nowhere"], "holds no manifest.json"),
+    (["--json", "nowhere/v.json"], "no such folder to write into"),
+])  # fmt: skip
+def test_what_cannot_be_scored_is_said_before(words, said, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["score.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        SCORE.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

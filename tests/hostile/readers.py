@@ -750,7 +750,9 @@ def _looked_into(root: Path, arguments: Arguments) -> int | None:
 
 
 LOOKING = {"prune": ("DIR", "--rows", "ROWS"), "probe": ("DIR", "classify", "ROWS"),
-           "surface": ("DIR", "DIR", "--rows", "ROWS", "--steps", "2")}  # fmt: skip
+           "surface": ("DIR", "DIR", "--rows", "ROWS", "--steps", "2"), "align": ("DIR", "PAIRS", "TEXT", "TEXT"),
+           "languages": ("DIR", "en=TEXT", "de=TEXT", "--tokens", "4"),
+           "shift": ("DIR", "ROWS", "--from", "TEXT", "--to", "TEXT", "--share", "1")}  # fmt: skip
 
 
 def _predicted(root: Path, arguments: Arguments) -> int | None:
@@ -766,7 +768,11 @@ def _predicted(root: Path, arguments: Arguments) -> int | None:
         rows = root.parent / "out" / "rows.jsonl"
         held = [{"text": said, "label": label} for said in ("the cat", text) for label in ("good", "bad")]
         rows.write_text("\n".join(map(json.dumps, held)), encoding="utf-8")
-        return command(how, *(rows if part == "ROWS" else root if part == "DIR" else part for part in LOOKING[how]))
+        there = {"ROWS": rows, "DIR": root, "TEXT": rows.with_name("text.txt"), "PAIRS": rows.with_name("pairs.tsv")}
+        there["TEXT"].write_text("the cat\na mat\nthe mat\n", encoding="utf-8")
+        there["PAIRS"].write_text("cat\tcat\nmat\tmat\n", encoding="utf-8")
+        words = (part.replace("TEXT", str(there["TEXT"])) for part in LOOKING[how])
+        return command(how, *(there.get(part, part) for part in words))
     return command("info", root)
 
 
