@@ -258,7 +258,7 @@ EXPERIMENTS = {
     "distance": Experiment(
         "sentence distance, where nothing else is asked (arXiv 1907.12412, section 4.2)",
         ("accuracies.distance", "majority.distance", "lower_bound.distance", "terms.distance"),
-        {"steps": 4000, "vocab_size": 1000, "seq_length": 32, "batch_size": 32, "accumulate": 1, "duplicates": 5},
+        {"steps": 3000, "vocab_size": 1000, "seq_length": 32, "batch_size": 32, "accumulate": 1, "duplicates": 5},
         [Arm(f"rate {rate:g}", "ernie2", {}, {"learning_rate": rate}, _distance_alone) for rate in (7e-4, 2e-3)],
     ),
     "positions": Experiment(
