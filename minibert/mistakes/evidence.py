@@ -103,12 +103,15 @@ class Evidence:
             difference[start:][(within & (unknown | lost))[start:]] = 0
         difference[np.isnan(difference)] = np.inf
         worst = np.maximum.reduceat(difference, self.starts)
-        unit = self.unit(b)
+        unit = self.unit(b, a)
         if spread is not None:
             unit = np.maximum(unit, spread)
         found = worst / unit
         found[np.isposinf(b[self.starts])] = np.nan
         return found
+
+    def _largest(self, a: np.ndarray) -> np.ndarray:
+        return np.maximum.reduceat(np.nan_to_num(np.abs(a), nan=0.0, posinf=0.0), self.starts)
 
     def loses(self, b: np.ndarray) -> bool:
         """Whether `b` is NaN in a tensor that the candidate has finite."""
@@ -117,9 +120,11 @@ class Evidence:
         without = np.logical_or.reduceat(np.isnan(self.values), self.starts)
         return bool((np.logical_or.reduceat(np.isnan(b), self.starts) & ~without).any())
 
-    def unit(self, b: np.ndarray) -> np.ndarray:
-        """Per key scale · floor, the scale of b by the rule of `case.scale`, at least a tenth of the right one."""
-        largest = np.maximum.reduceat(np.nan_to_num(np.abs(b), nan=0.0, posinf=0.0), self.starts)
+    def unit(self, b: np.ndarray, beside: np.ndarray) -> np.ndarray:
+        """Per key scale · floor, the scale of b by the rule of `case.scale`, at least a tenth of the right one, at most
+        twice that of what it is held against: what is larger explains nothing by being large.
+        """
+        largest = np.minimum(self._largest(b), 2 * self._largest(beside))
         group = np.zeros(self.groups.max(initial=0) + 1)
         inside = self.groups >= 0
         np.maximum.at(group, self.groups[inside], largest[inside])

@@ -10,7 +10,7 @@ tensor, two at once are tried. What nothing explains gets no name, and no clock 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -245,7 +245,7 @@ class _Search(Trials):
         """Two mistakes in one block, for each block that no single one explains."""
         parts, cut = [], len(self.found)
         for key in np.flatnonzero(cover.left):
-            if cover.left[key] and not self.left:
+            if cover.left[key] and self.pairs and not self.left:
                 pairs = _paired([trial.found[cut:] for trial in cover.acting(trials, key)], self.pairs)
                 parts += cover.parts(self.run(((*self.found, *p) for p in pairs), cover.evidence, len(pairs)), key)
                 self.pairs -= len(pairs)
@@ -386,6 +386,7 @@ class _Cover:
     def __init__(self, runs: Trials, evidence: Evidence, right: Trial, wrong: np.ndarray):
         self.runs, self.evidence, self.right = runs, evidence, right
         self.wrong, self.left, self.loose = wrong, wrong.copy(), np.zeros(len(wrong), bool)
+        self.known: dict[int, tuple[Trial, bool, int]] = {}  # by id of a trial, which is kept: so is its id
 
     @property
     def open(self) -> np.ndarray:
@@ -451,10 +452,17 @@ class _Cover:
 
     def first_changed(self, trial: Trial) -> int:
         """The number of the first wrong tensor that it changes, or does away with, if any."""
-        gone = np.isnan(trial.residuals) & ~np.isnan(self.right.residuals)
-        if (gone & self.wrong).any():
-            gone &= ~self.hushed(trial)
-        return int(np.argmax((self.moved(trial) | gone) & self.wrong))
+        return self._of(trial)[2]
+
+    def _of(self, trial: Trial) -> tuple[Trial, bool, int]:
+        """What does not depend on what is left: whether it is accepted, and the first tensor that it changes."""
+        if id(trial) not in self.known:
+            gone = np.isnan(trial.residuals) & ~np.isnan(self.right.residuals)
+            if (gone & self.wrong).any():
+                gone &= ~self.hushed(trial)
+            first = int(np.argmax((self.moved(trial) | gone) & self.wrong))
+            self.known[id(trial)] = trial, self._explains_first(trial, first), first
+        return self.known[id(trial)]
 
     def _score(self, trial: Trial) -> tuple[int, int]:
         """(minus how many of what is left it explains, how many it changes and does not explain), to be small."""
@@ -465,8 +473,11 @@ class _Cover:
         """Whether it explains the first wrong tensor that it changes, by more than chance, and makes nothing wrong that
         is right.
         """
+        return self._of(trial)[1]
+
+    def _explains_first(self, trial: Trial, first: int) -> bool:
         explained = self.explained(trial)
-        if not explained[self.first_changed(trial)] or not self.runs.telling(self.evidence, explained):
+        if not explained[first] or not self.runs.telling(self.evidence, explained):
             return False
         most = self.right.residuals[explained].max() / BETTER
         return not self._spoils(trial, max(EXPLAINED, min(SUSPECT, most)))
@@ -516,8 +527,8 @@ def _grouped(runs: Trials, good: list[Trial], evidence: Evidence, cut: int, at: 
 def _paired(acting: list[Combined], most: int) -> list[Combined]:
     """Pairs of them, at most so many: variants with all others, then those near the front with each other."""
     variants = sum(found[0].variant for found in acting)
-    pairs = [(i, j) for j in range(len(acting)) for i in range(j)]
-    pairs.sort(key=lambda pair: pair[0] >= variants)
+    with_variants = ((i, j) for j in range(len(acting)) for i in range(min(j, variants)))
+    pairs = chain(with_variants, ((i, j) for j in range(len(acting)) for i in range(variants, j)))
     fitting = (
         (*acting[i], *acting[j]) for i, j in pairs if acting[i][0].id != acting[j][0].id or acting[i][0].mutant.where
     )

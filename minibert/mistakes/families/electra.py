@@ -166,6 +166,28 @@ def _unsampled(subject: Subject, site: Site) -> Replacement | None:
     return edited(ops.embedding, edit)
 
 
+def _every_slot(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Samples written at the slots of weight 0 too, which stand at position 0, and labelled accordingly."""
+    look_up = next((s for s in at if s.tower == "discriminator" and s.local.endswith("embeddings.tables.word")), None)
+    term = next((s for s in at if s.name == "binary_cross_entropy" and s.path.endswith("replaced_token.loss")), None)
+    if look_up is None or term is None or all(b["masked_lm_weights"].all() for b in subject.batches):
+        return []
+
+    def written(b: dict) -> tuple[Array, Array]:
+        return _replaced(subject, {**b, "masked_lm_weights": np.ones_like(b["masked_lm_weights"])})
+
+    def ids(given: dict[str, Any]) -> dict[str, Any]:
+        whose = (b for b in subject.batches if np.array_equal(_replaced(subject, b)[0], given["ids"]))
+        return {"ids": written(next(whose, subject.batches[0]))[0]}
+
+    def labels(given: dict[str, Any]) -> dict[str, Any]:
+        return {"labels": written(_whose(subject, given["labels"]))[1]}
+
+    pairs = {look_up.key: edited(ops.embedding, ids), term.key: edited(ops.binary_cross_entropy, labels)}
+    return [Mutant("samples written at slots of weight 0, too", partial(swapped, at=pairs),
+                   sites=(look_up.path, term.path))]  # fmt: skip
+
+
 # ---- Sharing ---------------------------------------------------------------------------------------------------------
 def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Shared tables get the gradient of one network alone."""
@@ -240,6 +262,11 @@ entry(
     "own knowledge", "output", "ELEC-RTD-2", families=("electra",),
     mutants=[joint(swap("the samples are not written", "embedding", _unsampled,
                         r"encode\.embeddings\.tables\.word"))],
+)  # fmt: skip
+entry(
+    "D30", "samples written at slots that are none", "where the weight is 1",
+    "own knowledge", "output", "ELEC-RTD-2", families=("electra",), when="where rows have fewer targets than slots",
+    mutants=[joint(_every_slot)],
 )  # fmt: skip
 entry(
     "E17", "tables shared by two networks get one network's gradient", "the sum of both",

@@ -75,6 +75,22 @@ def sigmoid_times(value: float) -> Callable[[Array], tuple[Array, Array]]:
     return f
 
 
+def _twice() -> Replacement:
+    """The activation of the activation."""
+    f, f_backward = layers.activation.__wrapped__, layers.activation_backward.__wrapped__
+
+    def activation(x: Array, *, name: str) -> tuple[Array, Cache]:
+        y, first = f(x, name=name)
+        y, second = f(y, name=name)
+        return y, {"own": (first, second)}
+
+    def activation_backward(dy: Array, c: Cache) -> Array:
+        first, second = c["own"]
+        return f_backward(f_backward(dy, second), first)
+
+    return Replacement(activation, activation_backward)
+
+
 def of_erf(inside: float = 0.5**0.5, outside: float = 0.5) -> Callable[[Array], tuple[Array, Array]]:
     """outside·x(1 + erf(inside·x))."""
 
@@ -341,6 +357,12 @@ entry(
              1.0, (2.0, 0.25), 0.5, {"least": 1e-3, "most": 1e2}),
         )
     ]),
+)  # fmt: skip
+entry(
+    "G18", "the activation taken twice", "once",
+    "own knowledge", "output", "BERT-ACT-1",
+    mutants=[of_activation("the activation of the activation", _twice()),
+             of_activation("the activation of the activation", _twice(), silent=r"(forward|gradients)/.*\.act")],
 )  # fmt: skip
 entry(
     "G17", "the activation elsewhere in the feed-forward", "between its two linear layers",

@@ -470,7 +470,7 @@ def without_bias() -> Replacement:
 
 
 # ---- Batches ---------------------------------------------------------------------------------------------------------
-def _mask(b: dict, value: Array) -> dict[str, Array]:
+def masked_by(b: dict, value: Array) -> dict[str, Array]:
     """The mask of keys in the place of the batch's, for each query where that has one for each."""
     value = value if value.ndim == _given_mask(b).ndim else np.broadcast_to(value[:, None], _given_mask(b).shape)
     return {"attention_mask": value.astype(places_of(b).dtype)}
@@ -482,12 +482,12 @@ def _given_mask(b: dict) -> Array:
 
 def _swapped_arguments(b: dict, config: Any) -> dict[str, Array]:
     types = b.get("token_type_ids", np.zeros_like(b["input_ids"]))
-    return {**_mask(b, types), "token_type_ids": present(b) % config.type_vocab_size}
+    return {**masked_by(b, types), "token_type_ids": present(b) % config.type_vocab_size}
 
 
 def _right_padded(b: dict, config: Any) -> dict[str, Array]:
     mask = present(b)
-    return _mask(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
+    return masked_by(b, np.arange(mask.shape[-1]) < mask.sum(-1, keepdims=True))
 
 
 # ---- Fused weights ---------------------------------------------------------------------------------------------------
@@ -696,6 +696,33 @@ def narrow_softmax(rounding: Callable[[Array], Array]) -> Replacement:
     return of_scores(attention, attention_backward, faithful=False)
 
 
+def narrow_steps(rounding: Callable[[Array], Array], inverse: bool) -> Replacement:
+    """A softmax in half precision whose every step is rounded: differences, exponentials, their sum, the quotient;
+    inverse: by the sum's inverse, rounded too.
+    """
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        scores = rounding(scores if bias is None else np.maximum(least(scores + bias), -6e4))
+        e = rounding(np.exp(rounding(scores - scores.max(-1, keepdims=True))))
+        total = rounding(e.sum(-1, keepdims=True))
+        probs = rounding(e * rounding(1 / total) if inverse else e / total)
+        kept = probs if dropout is None else probs * dropout
+        return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dprobs, probs = dy @ c["v"].swapaxes(-1, -2), c["probs"]
+        dprobs = rounding(dprobs if c["dropout"] is None else dprobs * c["dropout"])
+        each = rounding(dprobs * probs)
+        total = rounding(each.sum(-1, keepdims=True))
+        dscores = rounding(each - rounding(probs * total)) if inverse else rounding(probs * rounding(dprobs - total))
+        dscores = dscores * c["scale"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["kept"].swapaxes(-1, -2) @ dy
+
+    return of_scores(attention, attention_backward, faithful=False)
+
+
 def zeroed(name: str) -> Replacement:
     """Padding's keys or values set to 0, and no mask on the scores."""
 
@@ -861,14 +888,14 @@ entry(
     "A11", "polarity inverted or mask all ones", "1 = keep (BERT); XLNet 1 = masked; torch key_padding True = ignore",
     "PT#27968; src XLNet modeling.py:151; yg211/bert_nli#3", "output", "BERT-ATT-4", cause_of=("A12",),
     mutants=[
-        batch("the mask inverted", lambda b, _: _mask(b, 1 - _given_mask(b))),
+        batch("the mask inverted", lambda b, _: masked_by(b, 1 - _given_mask(b))),
         of_attention(
             "the mask inverted",
             replacement=edited(
                 lambda q, bias, _: {} if bias is None else {"bias": np.where(bias == 0, bias.min(), 0).astype(q.dtype)}
             ),
         ),
-        batch("a mask of ones", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
+        batch("a mask of ones", lambda b, _: masked_by(b, np.ones_like(_given_mask(b)))),
         *filling("the mask inverted", lambda given: ~given["mask"]),
         *map(causal, filling("the padding's mask inverted", placed(lambda before, seen: (before >= 0) & ~seen))),
     ],
@@ -877,7 +904,7 @@ entry(
     "A12", "mask not passed", "from padding",
     "CarryCKW/AES-NPCR#7; HF#12998, #2860", "output", "BERT-ATT-4",
     mutants=[
-        batch("no mask", lambda b, _: _mask(b, np.ones_like(_given_mask(b)))),
+        batch("no mask", lambda b, _: masked_by(b, np.ones_like(_given_mask(b)))),
         of_attention("no mask", replacement=edited(lambda q, bias, _: {"bias": None})),
         causal(seeing("padding is seen", lambda before, seen: (before >= 0) & (seen == seen))),
     ],
@@ -1098,14 +1125,16 @@ entry(
 entry(
     "A42", "one row's mask for all rows", "each row's own",
     "own knowledge", "output", "BERT-ATT-4",
-    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: _mask(b, 0 * _given_mask(b) + _given_mask(b)[i]))
-             for what, i in (("first", 0), ("last", -1))],
+    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: masked_by(
+                 b, 0 * _given_mask(b) + _given_mask(b)[i])) for what, i in (("first", 0), ("last", -1))],
 )  # fmt: skip
 entry(
     "A43", "the softmax in half precision", "in float32, whatever the rest is in",
     "own knowledge", "output", "NUM-1",
     mutants=[of_attention(f"in {name}", replacement=narrow_softmax(precision.rounding(name)), silent=UNCERTAIN_SCORES)
-             for name in ("float16", "bfloat16")],
+             for name in ("float16", "bfloat16")]
+    + [whole(of_attention(f"in {name}, step by step", replacement=narrow_steps(precision.rounding(name), inverse),
+                          silent=UNCERTAIN_SCORES)) for name in ("float16", "bfloat16") for inverse in (False, True)],
 )  # fmt: skip
 entry(
     "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",

@@ -182,6 +182,34 @@ def _within_all(by: int) -> Callable[[Array, int], Array]:
     return lambda at, length: np.clip(at + by, 0, len(at) - 1)
 
 
+def _end(norm: bool, last: bool) -> Replacement:
+    """The end of a sub-layer, with norm or without, whose dropout falls on the sum; last: on what the norm gives."""
+
+    def forward(x: Array, f: Array, p: Any, *, eps: float = 0.0, keep: Any, rate: float) -> tuple[Array, dict]:
+        if "adapter" in p:
+            raise ValueError("a sub-layer with an adapter")
+        y, c = x + f, {}
+        if not last:
+            y, c["dropout"] = ops.dropout(y, keep=keep, rate=rate)
+        if norm:
+            y, c["norm"] = ops.layer_norm(y, **p["norm"], eps=eps)
+        if last:
+            y, c["dropout"] = ops.dropout(y, keep=keep, rate=rate)
+        return y, c
+
+    def backward(dy: Array, c: dict) -> tuple[Array, Array, Any]:
+        g = {}
+        if last:
+            dy = ops.dropout_backward(dy, c["dropout"])
+        if norm:
+            dy, g["norm"] = ops.layer_norm_backward(dy, c["norm"])
+        if not last:
+            dy = ops.dropout_backward(dy, c["dropout"])
+        return dy, dy, g
+
+    return Replacement(forward, backward)
+
+
 def turned_masks(what: str, chosen: Callable[[Array], bool] = lambda mask: True, where: str = "") -> Callable:
     """Keep-masks read as what is dropped."""
 
@@ -418,6 +446,15 @@ entry(
         undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
         undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
         undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
+    ],
+)  # fmt: skip
+entry(
+    "D31", "dropout at another place of a sub-layer's end", "on f(x), before x is added",
+    "own knowledge", "output", "BERT-DROP-1",
+    mutants=[
+        with_dropout(swap("on the sum", "add_norm", _end(norm=True, last=False))),
+        with_dropout(swap("behind the norm", "add_norm", _end(norm=True, last=True))),
+        with_dropout(swap("on the sum", "add", _end(norm=False, last=False))),
     ],
 )  # fmt: skip
 entry(

@@ -62,6 +62,23 @@ def frozen_row(subject: Subject, site: Site) -> Replacement | None:
     return None if row is None else edited(ops.embedding, inside, faithful=False)
 
 
+def zero_row(subject: Subject, site: Site) -> Replacement | None:
+    """Rows looked up for the padding id set to 0, after they were looked up."""
+    pad = field(subject, "pad_token_id")
+    if pad is None:
+        return None
+
+    def embedding(weight: Array, *, ids: Any, padding_idx: Any = None) -> tuple[Array, Cache]:
+        y, c = ops.embedding(weight, ids=ids, padding_idx=padding_idx)
+        there = np.asarray(ids != pad)[..., None]
+        return y * there, {**c, "there": there}
+
+    def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
+        return ops.embedding_backward(dy * c["there"], c)
+
+    return Replacement(embedding, embedding_backward)
+
+
 def thawed_row(subject: Subject, site: Site) -> Replacement | None:
     """The row of the padding id gets a gradient in this table, where two have a frozen one: that of positions, too, if
     these count from the padding id.
@@ -201,6 +218,11 @@ def normed(maker: Any) -> Any:
     return lambda subject, at: maker(subject, at) if any(map(there, at)) else []
 
 
+def unnormed(maker: Any) -> Any:
+    """No mutant where the embeddings have a norm."""
+    return lambda subject, at: [] if normed(lambda *_: [True])(subject, at) else maker(subject, at)
+
+
 def looked_up(table: str, maker: Any) -> Any:
     """No mutant where this table is not looked up."""
     return lambda subject, at: maker(subject, at) if any(s.local.endswith(f".tables.{table}") for s in at) else []
@@ -258,6 +280,13 @@ def without_row(what: str, paths: str) -> Any:
 
 def _counted(there: Array, start: int, rest: int) -> Array:
     return np.where(there, np.cumsum(there, -1) - 1 + start, rest)
+
+
+def _by_segment(b: dict, _: Any) -> Array:
+    """Positions counted from 0 where the type changes."""
+    types, place = b["token_type_ids"], _from(b, 0)
+    starts = np.concatenate([types[..., :1] == types[..., :1], types[..., 1:] != types[..., :-1]], -1)
+    return place - np.maximum.accumulate(np.where(starts, place, 0), -1)
 
 
 def _from(b: dict, first: int) -> Array:
@@ -458,6 +487,8 @@ entry(
         config("the padding row's rule", "gradients", pad_row_gradient=lambda c: not c.pad_row_gradient),
         without_row("the padding row is zero", r"embeddings\.word\.weight"),
         without_row("the padding id's row of the position table is zero", r"embeddings\.position\.weight"),
+        swap("the padding id's rows set to 0 behind the look-up", "embedding", zero_row, r".*\.word",
+             silent=r"(forward|gradients)/.*\.tables\.word", variant=False),
         swap("a row of the position or type table is frozen too", "embedding", frozen_row,
              r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
         unruled(swap("the padding id's row gets no gradient", "embedding", frozen_row, r".*\.word", section="gradients",
@@ -491,6 +522,7 @@ entry(
     "own knowledge (a gather that clips)", "output", "BERT-EMB-2", when="where positions are plain",
     mutants=[
         plainly_placed(positions("from the row's end on", lambda b, _: _from(b, 0)[:, ::-1])),
+        plainly_placed(with_types(positions("from 0 again in each segment", _by_segment))),
         plainly_placed(_clipped),
     ],
 )  # fmt: skip
@@ -670,8 +702,8 @@ def _unlearnt_table(shown: bool) -> Callable:
     return made
 
 
-unlisted("a norm behind the embeddings, which have none", lambda subject, at: [] if normed(lambda *_: [True])(
-    subject, at) else swap("normed without weights", "embeddings", normed_sum())(subject, at))
+unlisted("a norm behind the embeddings, which have none",
+         unnormed(swap("normed without weights", "embeddings", normed_sum())))
 entry(
     "E27", "padding's embeddings set to 0", "padding is looked up like any token, and masked in the attention",
     "own knowledge (XLM multiplies by the mask)", "output", "BERT-EMB-1", families=("bert",),
@@ -692,6 +724,13 @@ entry(
     "E30", "a table gets no gradient", "every row that is looked up learns",
     "own knowledge", "gradient", "OP-EMB-2", when="of what is looked up; the decoder's part of a tied table is O08",
     mutants=[_unlearnt_table(shown) for shown in (False, True)],
+)  # fmt: skip
+entry(
+    "E31", "the tables' sum multiplied by a number", "word + position + token type",
+    "own knowledge (a mean of the tables)", "output", "BERT-EMB-1", when="where no norm is behind it",
+    mutants=[unnormed(solving.solvable(
+        lambda v: swap(f"the sum times {solving.shown(v)}", "embeddings", summed(dict.fromkeys(COUNTED, v))),
+        0.5, lambda subject: (1 / 3, 2.0, field(subject, "hidden_size") ** 0.5), 1.0, least=-1e4))],
 )  # fmt: skip
 entry(
     "E20", "sinusoids for the position table", "a table that is learned",

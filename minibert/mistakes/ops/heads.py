@@ -1,8 +1,10 @@
 """Mistakes in the heads."""
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -264,6 +266,36 @@ def flipped(labels: str) -> Callable:
 
 TURNED = (lambda a: np.ascontiguousarray(a[::-1]),) * 2  # what exchanges two rows is its own adjoint
 
+def _past_the_pooler(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The head of pairs reads the first token's state, while the pooler is run, and what it gives is read by nobody."""
+    found = {name: [site for site in at if site.name == "linear" and re.fullmatch(paths, site.local)]
+             for name, paths in (("pooler", r"encode\.pooler\.dense"), ("head", PAIR_LOGITS))}  # fmt: skip
+    if any(len(held) != 1 for held in found.values()):
+        return []
+    kept = threading.local()
+
+    def lent(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        kept.x, kept.dx = x, 0
+        return ops.linear(x, weight, bias)
+
+    def lent_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx + kept.dx, g
+
+    def used(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
+        return ops.linear(kept.x, weight, bias)
+
+    def used_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        kept.dx, g = ops.linear_backward(dy, c)
+        return np.zeros_like(kept.dx), g
+
+    pairs = {found["pooler"][0].key: Replacement(lent, lent_backward),
+             found["head"][0].key: Replacement(used, used_backward)}  # fmt: skip
+    change = partial(swapped, at=pairs)
+    return [Mutant("the head of pairs reads the [CLS] vector, past the pooler", change,
+                   sites=(found["head"][0].path,))]  # fmt: skip
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "H01", "decoder not tied to word table", "tied; gradient = sum of both uses",
@@ -326,7 +358,7 @@ entry(
 entry(
     "H08", "pooled output confused with [CLS] hidden state", "differ by dense + tanh",
     "HF#7540; GB#43", "output", "BERT-POOL-1", families=("bert",),
-    mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False))],
+    mutants=[of_pooler("the [CLS] vector itself", pooler(token(0), dense=False, tanh=False)), _past_the_pooler],
 )  # fmt: skip
 entry(
     "H10", "NSP label flipped", "0 = is next, 1 = random",

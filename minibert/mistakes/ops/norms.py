@@ -156,6 +156,19 @@ def narrowed(rounding: Callable[[Array], Array]) -> Replacement:
     return Replacement(layer_norm, layer_norm_backward, faithful=False)
 
 
+def rounded_behind(rounding: Callable[[Array], Array]) -> Replacement:
+    """A norm whose value, and what comes back to it, is rounded."""
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        y, c = ops.layer_norm(x, weight, bias, eps=eps)
+        return rounding(y), c
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        return ops.layer_norm_backward(rounding(dy), c)
+
+    return Replacement(layer_norm, layer_norm_backward, faithful=False)
+
+
 def lost_terms(mean: bool, projection: bool) -> Replacement:
     """The right value, with these terms of dx = r(g - mean g - x̂ mean(g x̂)) lost."""
 
@@ -164,6 +177,18 @@ def lost_terms(mean: bool, projection: bool) -> Replacement:
         g = dy * c["weight"]
         dx = g if mean else g - g.mean(-1, keepdims=True)
         dx = dx if projection else dx - xhat * (g * xhat).mean(-1, keepdims=True)
+        return dx * rstd, gradients[1]
+
+    return graded(ops.layer_norm, edit)
+
+
+def averaged_over(axes: tuple[int, ...]) -> Replacement:
+    """The right value, with both means of dx taken over these axes where there are three."""
+
+    def edit(gradients: tuple, dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        xhat, rstd = c["xhat"].reshape(dy.shape), c["rstd"].reshape(*dy.shape[:-1], 1)
+        g, over = dy * c["weight"], axes if dy.ndim > 2 else -1
+        dx = g - g.mean(over, keepdims=True) - xhat * (g * xhat).mean(over, keepdims=True)
         return dx * rstd, gradients[1]
 
     return graded(ops.layer_norm, edit)
@@ -418,9 +443,12 @@ def _alone(subject: Subject, at: list[Site]) -> list[Mutant]:
             for mutant in swap("no residual", name, shares(name, base=0.0), groups=SUB_LAYERS)(subject, rest)]
 
 
-def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = None) -> Replacement:
-    """Post-norm with other residuals: "x" from the layer's input, "a" from the first norm's output, "none"; "own" and
-    "plain" from what is due, behind the sub-layer's own norm or one without weights; "after" added behind the norm.
+def residuals(
+    attention: str, feed_forward: str, eps_of_plain: float | None = None, reads: str = "a"
+) -> Replacement:
+    """Post-norm with other residuals: "x" from the layer's input, "a" from the first norm's output, "sum" from what
+    that norm is given, "none"; "own" and "plain" from what is due, behind the sub-layer's own norm or one without
+    weights; "after" added behind the norm. reads: what the feed-forward is given.
     """
     which = {"attention": attention, "feed_forward": feed_forward}
     due = {"attention": "x", "feed_forward": "a"}
@@ -434,6 +462,8 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
             eps = given["eps"] if kind == "own" or eps_of_plain is None else eps_of_plain
             base, normed = ops.layer_norm(base, **weights, eps=eps)
             c["behind"] = (normed,)
+        if "sum" in (feed_forward, reads) and part == "attention":
+            sources["sum"] = base + layers.dropped(f, p, given["keep"], given["rate"])[0]
         y, c["add_norm"] = layers.add_norm(np.zeros_like(f) if kind == "after" else base, f, p, **given)
         if kind == "after":
             y += base  # in place: the sum is what a trace has seen
@@ -442,6 +472,9 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
     def parted(part: str, dy: Array, d: dict[str, Array], c: Cache) -> tuple[Array, Any]:
         kind = which[part]
         dbase, df, g = layers.add_norm_backward(dy, c["add_norm"])
+        if part == "attention":
+            more, inner = d["sum"], layers.dropped_backward(d["sum"], c["add_norm"])[0]
+            dbase, df = dbase + more, df + inner
         dbase = dy if kind == "after" else dbase
         if kind in ("own", "plain"):
             dbase, more = ops.layer_norm_backward(dbase, c["behind"][0])
@@ -463,14 +496,15 @@ def residuals(attention: str, feed_forward: str, eps_of_plain: float | None = No
 
         f, c["attention"] = layers.self_attention(x, p["attention"], width=x.shape[-1] // heads, **given)
         sources["a"] = end("attention", f)
-        f, c["feed_forward"] = layers.feed_forward(sources["a"], p["feed_forward"], act=act, dropout=inner)
+        f, c["feed_forward"] = layers.feed_forward(sources[reads], p["feed_forward"], act=act, dropout=inner)
         return end("feed_forward", f), c
 
     def encoder_layer_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        d = {name: np.zeros_like(dy) for name in ("x", "a", "none")}
+        d = {name: np.zeros_like(dy) for name in ("x", "a", "none", "sum")}
         df, ends2 = parted("feed_forward", dy, d, c["feed_forward"])
-        da, second = layers.feed_forward_backward(df, c["feed_forward"])
-        df, ends1 = parted("attention", d["a"] + da, d, c["attention"])
+        dread, second = layers.feed_forward_backward(df, c["feed_forward"])
+        d[reads] = d[reads] + dread
+        df, ends1 = parted("attention", d["a"], d, c["attention"])
         dx, first = layers.self_attention_backward(df, c["attention"])
         return d["x"] + dx, {"attention": {**first, **ends1}, "feed_forward": {**second, **ends2}}
 
@@ -618,12 +652,16 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     for tower in dict.fromkeys(site.tower for site in at if site.name == "layer_norm"):
         norms = [site for site in at if site.name == "layer_norm" and site.tower == tower]
         first = next((s.path for s in norms if s.local.startswith("encode.embeddings.")), None)
-        last = next((s.path for s in reversed(norms) if s.layer is not None), None)
         for site in norms:
             if first and site.path != first:
                 found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
-        head = next((site.path for site in norms if site.local == "masked_lm.head.norm"), None)
-        found += borrowed("the last layer's norm reused", last, head)(subject, at) if last and head else []
+        inner = [site for site in norms if site.layer is not None]
+        of_last = [site for site in inner if site.place == inner[-1].place]
+        for site in norms:
+            some = {"masked_lm.head.norm": of_last[-1:], "encode.norm": of_last}.get(site.local, [])
+            for lender in some:
+                what = "the last layer's norm reused" if lender is of_last[-1] else f"the {lender.words} reused"
+                found += borrowed(what, lender.path, site.path)(subject, at)
     return found
 
 
@@ -751,6 +789,8 @@ entry(
         ),
         swap("the attention's residual is taken behind its norm", "encoder_layer", residuals("own", "a")),
         swap("the feed-forward's residual is taken behind its norm", "encoder_layer", residuals("x", "own")),
+        swap("the feed-forward's residual is the sum before the attention's norm", "encoder_layer",
+             residuals("x", "sum")),
         *(
             swap(text, "pre_norm_layer", rewired(*wired))
             for text, wired in (
@@ -780,6 +820,8 @@ entry(
         of_norms("mean and variance in float16", replacement=half_statistics()),
         *(of_norms(f"the whole norm in {name}", replacement=narrowed(precision.rounding(name)))
           for name in ("float16", "bfloat16")),
+        *(whole_groups(f"what it gives rounded to {name}", rounded_behind(precision.rounding(name)))
+          for name in ("float16", "bfloat16")),
     ],
 )  # fmt: skip
 entry(
@@ -793,7 +835,9 @@ entry(
             ("both means lost", (True, True)),
         )
     ] + [of_norms(f"{what} lost", replacement=unscaled(gamma), section="gradients")
-         for what, gamma in (("γ", True), ("1/σ", False))],
+         for what, gamma in (("γ", True), ("1/σ", False))]
+    + [of_norms(f"means over {what}", replacement=averaged_over(axes), section="gradients")
+       for what, axes in (("positions and features", (-2, -1)), ("all there is", (0, 1, 2)))],
 )  # fmt: skip
 entry(
     "L13", "fused LN has no backward (gradients silently absent)", "error or gradient",
@@ -1002,7 +1046,23 @@ entry(
             ("no attention", ("feed_forward",)),
             ("the feed-forward twice", ("attention", "feed_forward", "feed_forward")),
             ("the attention twice", ("attention", "attention", "feed_forward")),
+            ("the whole layer twice", ("attention", "feed_forward", "attention", "feed_forward")),
         )
+    ],
+)  # fmt: skip
+entry(
+    "L29", "the feed-forward reads another tensor", "what the attention gave, behind its norm",
+    "own knowledge (GPT-J and PaLM have both sub-layers read the layer's input)", "output", "BERT-ENC-1",
+    mutants=[
+        *(swap(what, "encoder_layer", residuals(*wired)) for what, wired in (
+            ("the layer's input", ("x", "a", None, "x")),
+            ("the layer's input, and its residual is that, too", ("x", "x", None, "x")),
+            ("the sum before the attention's norm", ("x", "a", None, "sum")),
+            ("the sum before the attention's norm, and its residual is that, too", ("x", "sum", None, "sum")),
+        )),
+        swap("the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"})),
+        swap("the layer's input, and its residual is that, too", "pre_norm_layer",
+             rewired(None, {"reads": "x", "base": "x"})),
     ],
 )  # fmt: skip
 entry(

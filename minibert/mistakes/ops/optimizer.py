@@ -195,17 +195,21 @@ def _updated_twice(what: str, apart: bool) -> Callable:
     return maker
 
 
-def _unrated_decay(subject: Subject, at: Any) -> list[Mutant]:
-    """w -= lr·u + wd·w."""
-    right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+def taken(what: str, of: Callable[[Array, float, float], Array]) -> Callable:
+    """w -= lr·u + wd·of(w, lr, the peak rate)."""
 
-    def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
-        before = {path: np.copy(p) for path, p in tree.items(params)}
-        right(params, grads, state, lr=lr)
-        for path, p in tree.items(params):
-            p -= p.dtype.type((decay or {}).get(path, 0.0)) * before[path]
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        right, peak = optim.OPTIMIZERS[subject.optimizer["name"]][1], subject.optimizer["learning_rate"]
 
-    return part("the decay is not multiplied by the rate", update=update)(subject, at)
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            before = {path: np.copy(p) for path, p in tree.items(params)}
+            right(params, grads, state, lr=lr)
+            for path, p in tree.items(params):
+                p -= p.dtype.type((decay or {}).get(path, 0.0)) * of(before[path], lr, peak).astype(p.dtype)
+
+        return part(what, update=update)(subject, at)
+
+    return maker
 
 
 def _names(state: dict) -> list[str]:
@@ -230,6 +234,12 @@ def rated(what: str, rate: Callable, variant: bool | None = None) -> Callable:
 def shifted(by: int) -> Callable:
     """The schedule read some steps later."""
     return lambda step, peak, warmup, total, f: f(max(0, step + by), peak=peak, warmup=warmup, total=total)
+
+
+def _from_0(subject: Subject, at: Any) -> list[Mutant]:
+    """The schedule read as if the run began with it."""
+    first = subject.optimizer["first_step"]
+    return rated("the schedule read from its beginning", shifted(-first))(subject, at) if first > 1 else []
 
 
 def _continuous(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
@@ -275,6 +285,10 @@ def _whole_cosine(step: int, peak: float, warmup: int, total: int, f: Callable) 
     return peak * min(1.0, step / max(1, warmup)) * 0.5 * (1 + np.cos(np.pi * min(1.0, step / total)))
 
 
+def _cosine_from_0(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+    return peak * step / warmup if step < warmup else peak * 0.5 * (1 + np.cos(np.pi * min(1.0, step / total)))
+
+
 def _root_decay(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
     return peak * min(step / max(1, warmup), (max(1, warmup) / max(1, step)) ** 0.5)
 
@@ -283,6 +297,11 @@ def _squared_decay(step: int, peak: float, warmup: int, total: int, f: Callable)
     """A polynomial of power 2 where the power is 1."""
     rate = f(step, peak=peak, warmup=warmup, total=total)
     return rate if step < warmup else rate * rate / peak
+
+
+def _powered_decay(step: int, peak: float, warmup: int, total: int, f: Callable, power: float) -> float:
+    rate = f(step, peak=peak, warmup=warmup, total=total)
+    return rate if step < warmup else peak * (rate / peak) ** power
 
 
 def planned(name: str, what: str, likely: tuple[float, ...], **bounds: float) -> Callable:
@@ -325,6 +344,15 @@ def unless(schedule: str, maker: Callable) -> Callable:
     """No mutant where the case has this schedule itself."""
     return lambda subject, at: [] if subject.optimizer["schedule"] == schedule else maker(subject, at)
 
+
+SPARED = (  # what a list of names may miss
+    ("the MLM head's norm", r"(.*\.)?mlm\.norm\.(weight|bias)"),
+    ("the MLM head's norm's weight", r"(.*\.)?mlm\.norm\.weight"),
+    ("the embeddings' norm", r"(.*\.)?embeddings\.norm\.(weight|bias)"),
+    ("the embeddings' norm's weight", r"(.*\.)?embeddings\.norm\.weight"),
+    ("the final norm", r"norm\.(weight|bias)"),
+    ("the MLM head's bias", r"(.*\.)?mlm\.bias"), ("the pooler's bias", r"(.*\.)?pooler\.bias"),
+)  # fmt: skip
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
@@ -370,6 +398,8 @@ entry(
         decaying("biases outside the norms decay", lambda path: not _of_norm(path)),
         decaying("the norms decay", lambda path: _of_norm(path) or not _biased(path)),
         decaying("the tables do not decay", lambda path: optim.decays(path) and "embeddings" not in path),
+        *(decaying(f"{what} decays, too", lambda path, pattern=pattern: optim.decays(path) or bool(
+            re.fullmatch(pattern, path))) for what, pattern in SPARED),
         *(decaying(f"the {name.replace('_', ' ')} table does not decay",
                    lambda path, name=name: optim.decays(path) and f"embeddings.{name}." not in path)
           for name in ("word", "position", "token_type")),
@@ -390,6 +420,7 @@ entry(
     mutants=[
         rated("the schedule one step ahead", shifted(1)),
         rated("the schedule one step behind", shifted(-1)),
+        _from_0,
         unless("linear", rated("linear from the warm-up's end to 0, as in ports", _continuous, variant=True)),
         unless("bert", rated("the release's decay, counted from step 0", _released, variant=True)),
         rated("the decay counted from the warm-up's end, over all steps", _shifted_decay),
@@ -406,8 +437,11 @@ entry(
     mutants=[
         rated("half a cosine from the warm-up's end to 0", _cosine),
         rated("half a cosine from step 0 to 0, warmed up", _whole_cosine),
+        rated("half a cosine, counted from step 0, behind the warm-up", _cosine_from_0),
         rated("with 1 over the root of the step", _root_decay),
         rated("the square of what is left", _squared_decay),
+        solving.solvable(lambda power: rated(f"what is left to the power of {solving.shown(power)}",
+                                             partial(_powered_decay, power=power)), 0.5, (3.0, 4.0, 1.5), 1.0, most=20),
     ],
 )  # fmt: skip
 entry(
@@ -418,7 +452,10 @@ entry(
 entry(
     "O30", "the decay not multiplied by the rate", "w -= lr*(u + wd*w)",
     "own knowledge", "step", "OPT-ADAM-3",
-    mutants=for_optimizer(ADAM, [_unrated_decay]),
+    mutants=for_optimizer(ADAM, [
+        taken("the decay is not multiplied by the rate", lambda w, lr, peak: w),
+        taken("the decay is multiplied by the peak rate", lambda w, lr, peak: peak * w),
+    ]),
 )  # fmt: skip
 entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
@@ -531,6 +568,107 @@ def _clip_by_square(grads: Any, max_norm: float) -> tuple[Any, float]:
     return tree.map(lambda g: g * (max_norm / max(norm * norm, max_norm)), grads), norm
 
 
+def _moments(what: str, second: Callable | None = None, first: Callable | None = None) -> Callable:
+    """Adam whose moments are first(m, g) and second(the new m, v, g)."""
+    first = first or (lambda m, g: BETA1 * m + (1 - BETA1) * g)
+    second = second or (lambda m, v, g: BETA2 * v + (1 - BETA2) * g * g)
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        if subject.optimizer["name"] not in EPS:
+            return []
+        step = partial(RIGHT[subject.optimizer["name"]], eps=EPS[subject.optimizer["name"]])
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            state["step"] += 1
+            flat = [tree.flatten(t) for t in (params, grads, *(state[name] for name in _slots(state)))]
+            for path, p in flat[0].items():
+                g, m, v = (f[path] for f in flat[1:])
+                m[...] = first(m, g)
+                v[...] = second(m, v, g)
+                p[...] = p - lr * (step(m, v, state["step"]) + (decay or {}).get(path, 0.0) * p)
+
+        return part(what, update=update)(subject, at)
+
+    return maker
+
+
+def _clip_by(size: Callable[[dict[str, Array]], float], hidden: bool) -> Callable:
+    """Clipped by size(gradients by path); hidden: the norm that is told is the right one."""
+
+    def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
+        own = size(tree.flatten(grads))
+        told = optim.global_norm(grads) if hidden else own
+        return tree.map(lambda g: g * g.dtype.type(max_norm / max(own, max_norm)), grads), told
+
+    return clip
+
+
+def _of_table(grads: dict[str, Array], alone: bool) -> float:
+    """The norm of the word table's gradient alone, or of all others."""
+    chosen = {path: g for path, g in grads.items() if path.endswith("embeddings.word.weight") == alone}
+    return optim.global_norm(tree.unflatten(chosen)) if chosen else 0.0
+
+
+SIZES = (
+    ("the largest entry", lambda grads: max(float(np.abs(g).max(initial=0)) for g in grads.values())),
+    ("the sum of |g|", lambda grads: float(sum(np.abs(g).sum() for g in grads.values()))),
+    ("the sum of the tensors' norms", lambda grads: float(sum(np.sqrt(np.vdot(g, g)) for g in grads.values()))),
+    ("the largest norm of a tensor", lambda grads: max(float(np.sqrt(np.vdot(g, g))) for g in grads.values())),
+    ("the word table's norm", partial(_of_table, alone=True)),
+    ("the norm without the word table's", partial(_of_table, alone=False)),
+)
+
+
+OF_A_RATE = (
+    ("the embeddings", r"(.*\.)?embeddings\..*"), ("the encoder", r"(.*\.)?encoder\..*"),
+    ("the heads and the pooler", r"(?!(.*\.)?(embeddings|encoder)\.).*"), ("biases", r".*\.bias"),
+    ("norms", r".*norm\.(weight|bias)"),
+)  # fmt: skip
+
+
+def _rate_of(what: str, pattern: str) -> Callable:
+    """The rate of some parameters, by path, times a value."""
+
+    def of(value: float) -> Callable:
+        return _rates(f"the rate of {what} times {solving.shown(value)}",
+                      lambda paths: {path: value for path in paths if re.fullmatch(pattern, path)})
+
+    return solving.solvable(of, 10.0, (0.1, 2.0, 0.5, 100.0), 1.0, most=1e4)
+
+
+def _by_depth(value: float) -> Callable:
+    """Each layer's rate times a value for each layer above it, the embeddings' as that of one below the first."""
+
+    def rates(paths: list[str]) -> dict[str, float]:
+        depth = {path: int(found[1]) + 1 for path in paths if (found := re.search(r"encoder\.(\d+)\.", path))}
+        depth |= {path: 0 for path in paths if re.match(r"(.*\.)?embeddings\.", path)}
+        above = max(depth.values(), default=0) + 1
+        return {path: value ** (above - n) for path, n in depth.items()}
+
+    return _rates(f"rates times {solving.shown(value)} from layer to layer", rates)
+
+
+def _rates(what: str, rates: Callable[[list[str]], dict[str, float]]) -> Callable:
+    """Rates times factors, by path; 1 unless given."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+        factors = rates([path for path, _ in tree.items(subject.params)])
+        if subject.optimizer["name"] not in EPS or not factors:
+            return []
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            before = {path: np.copy(p) for path, p in tree.items(params) if path in factors}
+            right(params, grads, state, lr=lr, decay=decay)
+            for path, p in tree.items(params):
+                if path in factors:
+                    p[...] = before[path] + p.dtype.type(factors[path]) * (p - before[path])
+
+        return part(what, update=update)(subject, at)
+
+    return maker
+
+
 def _one_batch(subject: Subject, at: Any) -> list[Mutant]:
     """The first batch in every step."""
     if len(subject.batches) < 2:
@@ -550,6 +688,44 @@ entry(
         _any_adam("each tensor's step as long as the tensor, as LAMB", _lamb),
         _any_adam("the decay of the new weights", lambda m, v, t, g, p, right: right(m, v, t), after=True),
         _any_adam("beta1 and beta2 change places", lambda m, v, t, g, p, right: right(m, v, t), betas=(BETA2, BETA1)),
+    ],
+)  # fmt: skip
+entry(
+    "O43", "another second moment, or moments without their damping",
+    "m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g²",
+    "own knowledge (arXiv 2010.07468, 1806.02847)", "step", "OPT-ADAM-1",
+    mutants=[
+        _moments("AdaBelief's, of the gradient's distance from m", lambda m, v, g: (
+            BETA2 * v + (1 - BETA2) * (g - m) ** 2)),
+        _moments("the largest so far, as AMSGrad", lambda m, v, g: np.maximum(v, BETA2 * v + (1 - BETA2) * g * g)),
+        _moments("the sum of all squares, as AdaGrad", lambda m, v, g: v + g * g),
+        _moments("Yogi's", lambda m, v, g: v - (1 - BETA2) * np.sign(v - g * g) * g * g),
+        _moments("of |g|, not g²", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.abs(g)),
+        _moments("m without 1 - β₁", first=lambda m, g: BETA1 * m + g),
+        _moments("v without 1 - β₂", lambda m, v, g: BETA2 * v + g * g),
+        _moments("neither damped", lambda m, v, g: BETA2 * v + g * g, lambda m, g: BETA1 * m + g),
+    ],
+)  # fmt: skip
+entry(
+    "O44", "clipped by another norm", "‖g‖₂ of all gradients together",
+    "own knowledge; PT clip_grad_norm_ (norm_type)", "step", "OPT-CLIP-1",
+    when="each tensor by its own is O05",
+    mutants=[
+        part(f"by {what}{', the right one told' if hidden else ''}", clip=_clip_by(size, hidden))
+        for what, size in SIZES for hidden in (False, True)
+    ],
+)  # fmt: skip
+entry(
+    "O45", "the decay added, not taken away", "w -= lr*(u + wd*w)",
+    "own knowledge", "step", "OPT-ADAM-3",
+    mutants=for_optimizer(ADAM, [taken("the decay added", lambda w, lr, peak: -lr * w)]),
+)  # fmt: skip
+entry(
+    "O46", "rates of their own for some parameters", "one rate for all",
+    "own knowledge (layer-wise decay, arXiv 2003.10555; heads at ten times the rate)", "step", "OPT-SCHED-1",
+    mutants=[
+        *(_rate_of(what, pattern) for what, pattern in OF_A_RATE),
+        solving.solvable(_by_depth, 0.9, (0.95, 0.8, 0.5, 0.65, 0.75), 1.0, most=10.0),
     ],
 )  # fmt: skip
 entry(
@@ -730,8 +906,15 @@ def _left_alone(what: str, pattern: str) -> Callable:
         def decay(rows: list, rate: float) -> dict[str, float]:
             return {path: 0.0 if path in paths else value for path, value in rates(rows, rate).items()}
 
-        change = lambda s: replace(s, parts={**s.parts, "grads": given, "decay": decay})  # noqa: E731
-        return [Mutant(f"{what}: not updated", change, section=STEPS)]
+        right = optim.OPTIMIZERS[subject.optimizer["name"]][1]
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            right(params, given(grads, 0), state, lr=lr, decay=decay)
+
+        without = lambda s: replace(s, parts={**s.parts, "grads": given, "decay": decay})  # noqa: E731
+        beside = lambda s: replace(s, parts={**s.parts, "update": update, "decay": decay})  # noqa: E731
+        return [Mutant(f"{what}: not updated", without, section=STEPS),
+                Mutant(f"{what}: not updated, though part of the norm", beside, section=STEPS)]
 
     return maker
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from minibert.mistakes.ops.attention import (
     edited,
     least,
     left_out,
+    masked_by,
     of_attention,
     of_scores,
     seeing,
@@ -144,6 +146,16 @@ def _product(dp: Array, slope: Array) -> Array:
     return dp * slope
 
 
+def drowned() -> Replacement:
+    """Scores lost beside a large constant that is added to those of all keys that are seen, in the value alone."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        p = ops.softmax(masked(0 * scores, bias))[0]
+        return p, p
+
+    return replace(weighed(f, _softmax_back), faithful=False)
+
+
 FUNCTIONS = (
     ("the softmax twice", _twice, lambda dp, c: _softmax_back(_softmax_back(dp, c[1]), c[0])),
     ("a sigmoid of each score", _sigmoid, _product),
@@ -183,6 +195,29 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
         dbias = _softmax_back(np.broadcast_to(over(dused), dused.shape), c["probs"])
         dscores = dbias * c["scale"]
         return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["used"].swapaxes(-1, -2) @ dy, dbias
+
+    return of_scores(attention, attention_backward)
+
+
+def one_for_all(*names: str) -> Replacement:
+    """The first head's keys or values in the place of all heads'."""
+
+    def first(name: str, a: Array) -> Array:
+        return np.broadcast_to(a[:, :1], a.shape).copy() if name in names else a
+
+    def back(name: str, da: Array) -> Array:
+        if name not in names:
+            return da
+        found = np.zeros_like(da)
+        found[:, 0] = da.sum(1)
+        return found
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(q, first("k", k), first("v", v), **given)
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *others = ops.attention_backward(dy, c)
+        return dq, back("k", dk), back("v", dv), *others
 
     return of_scores(attention, attention_backward)
 
@@ -229,18 +264,41 @@ def normed_first(kind: str, both: bool = True) -> Replacement:
 
 
 # ---- Who is seen -----------------------------------------------------------------------------------------------------
-def by_distance(slope: Callable[[int], Any]) -> Replacement:
-    """Scores lowered by the distance times slope(how many heads), one for all or one for each (arXiv 2108.12409)."""
+def by_distance(slope: Callable[[int], Any], shown: bool = False, signed: bool = False) -> Replacement:
+    """Scores lowered by the distance times slope(how many heads), one for all or one for each (arXiv 2108.12409);
+    shown: those that are handed out, too; signed: raised for keys behind the query.
+    """
+
+    def lowered(q: Array, keys: int) -> Any:
+        if keys != q.shape[2]:
+            return None
+        back = (np.arange(keys)[:, None] - np.arange(keys)).astype(q.dtype)
+        far = back if signed else np.abs(back)
+        return -np.asarray(slope(q.shape[1]), q.dtype).reshape(1, -1, 1, 1) * far
 
     def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
-        length = q.shape[2]
-        if bias is not None and bias.shape[-1] != length:
-            return {}
-        far = np.abs(np.arange(length)[:, None] - np.arange(length)).astype(q.dtype)
-        lower = -np.asarray(slope(q.shape[1]), q.dtype).reshape(1, -1, 1, 1) * far
-        return {"bias": lower if bias is None else np.maximum(least(bias), LOWEST) + lower}
+        lower = lowered(q, q.shape[2] if bias is None else bias.shape[-1])
+        return {} if lower is None else {
+            "bias": lower if bias is None else np.maximum(least(bias), LOWEST) + lower}  # fmt: skip
 
-    return edited(edit)
+    def attention(q: Array, k: Array, v: Array, *, scale: Any = None, **given: Any) -> tuple[Array, Cache]:
+        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+        lower, width = lowered(q, k.shape[2]), q.shape[-1]
+        if lower is not None:  # as further entries of queries and keys, so that the products have it
+            rows = np.broadcast_to(lower / scale, (*q.shape[:2], *lower.shape[2:]))
+            own = np.broadcast_to(np.eye(k.shape[2], dtype=k.dtype), (*k.shape[:2], *lower.shape[2:]))
+            q, k = np.concatenate([q, rows], -1), np.concatenate([k, own], -1)
+        more = [(0, 0)] * 3 + [(0, q.shape[-1] - width)]
+        y, c = ops.attention(q, k, np.pad(v, more), scale=scale, **given)
+        return y[..., :width], {**c, "v": v, "own": (c, more)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        own, more = c["own"]
+        dq, dk, dv, *others = ops.attention_backward(np.pad(dy, more), own)
+        width = dy.shape[-1]
+        return dq[..., :width], dk[..., :width], dv[..., :width], *others
+
+    return of_scores(attention, attention_backward) if shown else edited(edit)
 
 
 def _geometric(heads: int) -> Array:
@@ -274,6 +332,16 @@ def _but_the_first(before: Array, seen: Array) -> Array:
     return seen & (np.arange(before.shape[1]) > 0) & (before == before)
 
 
+def _of_length(by: int) -> Callable:
+    """The mask of as many tokens as a row has, and so many more."""
+    return lambda b, _: masked_by(b, np.arange(present(b).shape[-1]) < present(b).sum(-1, keepdims=True) + by)
+
+
+def _shifted_mask(by: int) -> Callable:
+    """The mask read so many places on, nothing beyond its end."""
+    return lambda b, _: masked_by(b, np.pad(present(b), [(0, 0), (0, by)])[:, by:])
+
+
 def _own_segment(b: dict, _: Any) -> dict[str, Array]:
     types, mask = b["token_type_ids"], present(b)
     return {"attention_mask": (mask[:, None, :] * (types[:, :, None] == types[:, None, :])).astype(places_of(b).dtype)}
@@ -282,7 +350,11 @@ def _own_segment(b: dict, _: Any) -> dict[str, Array]:
 entry(
     "A45", "another function than the softmax", "exp(s) / Σ exp(s) over the keys",
     "own knowledge", "output", "OP-SM-1",
-    mutants=[of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS],
+    mutants=[
+        *(of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS),
+        of_attention("every key that is seen weighs the same, as beside a constant of -1e9", replacement=drowned(),
+                     silent=r".*:scores"),
+    ],
 )  # fmt: skip
 entry(
     "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
@@ -314,6 +386,8 @@ entry(
         of_attention("the last head gives 0", replacement=silenced(-1), silent=UNCERTAIN_WEIGHTS),
         of_attention("all heads by their mean probabilities", silent=UNCERTAIN_WEIGHTS,
                      replacement=mixed(lambda p: p.mean(1, keepdims=True))),
+        *(of_attention(f"the first head's {what} for all", replacement=one_for_all(*names))
+          for what, names in (("keys", ("k",)), ("values", ("v",)), ("keys and values", ("k", "v")))),
     ],
 )  # fmt: skip
 entry(
@@ -334,12 +408,15 @@ entry(
     "A51", "scores lowered by distance, as ALiBi's", "positions are in the embeddings alone",
     "own knowledge (arXiv 2108.12409)", "output", "OP-ATT-2", when="where positions are a table",
     mutants=[
-        whole(of_attention("slopes of 2^(-8h/H)", replacement=by_distance(_geometric), paths=SELF)),
-        solving.solvable(
-            lambda value: whole(of_attention(f"{solving.shown(value)} times the distance", paths=SELF,
-                                             replacement=by_distance(lambda heads: value))),
-            0.1, (0.5, 0.25, 0.0625, 1.0, -0.1), 0.0, least=-1e2, most=1e2,
-        ),
+        maker for how in ((False, False), (True, False), (True, True)) for maker in (
+            whole(of_attention("slopes of 2^(-8h/H)", replacement=by_distance(_geometric, *how), paths=SELF)),
+            solving.solvable(
+                lambda value, how=how: whole(of_attention(
+                    f"{solving.shown(value)} times the distance", paths=SELF,
+                    replacement=by_distance(lambda heads: value, *how))),
+                0.1, (0.5, 0.25, 0.0625, 1.0, -0.1), 0.0, least=-1e2, most=1e2,
+            ),
+        )
     ],
 )  # fmt: skip
 entry(
@@ -353,5 +430,14 @@ entry(
              if "token_type_ids" in subject.batches[0] else []),
         of_attention("padding's queries see nothing", replacement=queries_apart(), paths=SELF,
                      silent=UNCERTAIN_WEIGHTS),
+    ],
+)  # fmt: skip
+entry(
+    "A53", "lengths of rows one off", "the mask has a 1 for every token that is no padding",
+    "own knowledge", "output", "BERT-ATT-4",
+    mutants=[
+        batch("one too short", _of_length(-1)),
+        batch("one too long", _of_length(1)),
+        batch("the mask read one place on", _shifted_mask(1)),
     ],
 )  # fmt: skip
