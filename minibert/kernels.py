@@ -6,7 +6,6 @@ two threads take 0.55 of the time of one (measured). Blocks over which something
 taken in block order: the bits do not depend on the threads.
 """
 
-import contextlib
 import contextvars
 import ctypes
 import math
@@ -232,31 +231,33 @@ def _reads_in_place() -> bool:
     return name().decode() in _CORES
 
 
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[bool]:
-    """NumPy's OpenBLAS computes on the calling thread. False where another BLAS is used, which is left alone."""
-    get, put = openblas("get_num_threads"), openblas("set_num_threads")
-    if get is None or put is None:
-        yield False
-        return
-    me = _Caller()
-    try:
+class one_blas_thread:
+    """NumPy's OpenBLAS computes on the calling thread. Entered, False where another BLAS is used, which is left alone.
+
+    Who is inside is held weakly, so that one whom Ctrl-C cut off on the way out does not stay there.
+    """
+
+    __slots__ = ("__weakref__", "me")
+
+    def __enter__(self) -> bool:
+        get, put = openblas("get_num_threads"), openblas("set_num_threads")
+        if get is None or put is None:
+            return False
+        self.me = weakref.ref(self, _inside.discard)
         with _blas_lock:
             if not _inside:
                 if not _threads_before:
                     _threads_before.append(get())
                 put(1)
-            _inside.add(me)
-        yield True
-    finally:
-        with _blas_lock:
-            _inside.discard(me)
-            if not _inside and _threads_before:  # the last one out puts back what the first one found
-                put(_threads_before.pop())
+            _inside.add(self.me)
+        return True
 
-
-class _Caller:
-    """One who is inside; held weakly, so that one whom Ctrl-C cut off on the way out does not stay there."""
+    def __exit__(self, *error: object) -> None:
+        if hasattr(self, "me"):
+            with _blas_lock:
+                _inside.discard(self.me)
+                if not _inside and _threads_before:  # the last one out puts back what the first one found
+                    openblas("set_num_threads")(_threads_before.pop())
 
 
 def _forked() -> None:
@@ -269,7 +270,7 @@ def _forked() -> None:
 
 
 _blas_lock = threading.Lock()
-_inside: weakref.WeakSet[_Caller] = weakref.WeakSet()
+_inside: set[weakref.ref] = set()
 _threads_before: list[int] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

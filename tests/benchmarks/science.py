@@ -30,8 +30,8 @@ import numpy as np
 
 import minibert
 from minibert import batches, corpus, data, inference, pretraining, tokenizers, training
-from minibert.corruption import spans, translation
-from minibert.families import electra, roberta, t5
+from minibert.corruption import courses, spans, translation
+from minibert.families import electra, ernie2, roberta, t5
 
 
 class Arm(NamedTuple):
@@ -142,6 +142,12 @@ def _without_positions() -> contextlib.AbstractContextManager:
     return mock.patch.object(roberta, "positions", lambda ids, pad: np.where(ids != pad, pad + 1, pad))
 
 
+def _distance_alone() -> contextlib.AbstractContextManager:
+    """Every update of ERNIE 2.0 has rows of sentence distance."""
+    turn = courses.Turn("distance", "task_type_ids", ernie2.TASKS.index("distance"), "distance")
+    return mock.patch.object(ernie2, "turn", return_value=turn)
+
+
 # of the small ablations: rows of 32 tokens, a thousand pieces, one pass or so over the text
 SHORT = {"vocab_size": 1000, "seq_length": 32, "batch_size": 16, "accumulate": 1, "duplicates": 1, "steps": 600}
 
@@ -248,6 +254,12 @@ EXPERIMENTS = {
         ("terms.masked_lm", *(f"accuracies.{task}" for task in ("capitalised", "elsewhere", "reordering", "distance"))),
         {"steps": 1500, "vocab_size": 1000, "seq_length": 32, "accumulate": 1},
         [Arm(course, "ernie2", {}, {"course": course}) for course in ("continual", "joint")],
+    ),
+    "distance": Experiment(
+        "sentence distance, where nothing else is asked (arXiv 1907.12412, section 4.2)",
+        ("accuracies.distance", "majority.distance", "lower_bound.distance", "terms.distance"),
+        {"steps": 3000, "vocab_size": 1000, "seq_length": 32, "batch_size": 32, "accumulate": 1, "duplicates": 5},
+        [Arm(f"rate {rate:g}", "ernie2", {}, {"learning_rate": rate}, _distance_alone) for rate in (7e-4, 2e-3)],
     ),
     "positions": Experiment(
         "position embeddings on and off (arXiv 1706.03762, section 3.5)",
@@ -420,16 +432,16 @@ def figure(report: dict[str, Any], column: str) -> float | None:
     return value
 
 
-def table(arms: list[Arm], reports: dict[str, list[dict[str, Any]]], column: str) -> Iterator[str]:
-    """The lines of a Markdown table."""
-    seeds = range(len(reports[arms[0].label]))
+def table(arms: list[Arm], reports: dict[str, list[dict[str, Any]]], column: str, first: int = 0) -> Iterator[str]:
+    """The lines of a Markdown table; first: the first seed."""
+    seeds = range(first, first + len(reports[arms[0].label]))
     heads = [column, *(f"seed {seed}" for seed in seeds), "mean", "std", f"less {arms[0].label}", "seconds"]
     yield "| " + " | ".join(heads) + " |"
     yield "|" + "---|" * len(heads)
-    first = [figure(report, column) for report in reports[arms[0].label]]
+    base = [figure(report, column) for report in reports[arms[0].label]]
     for arm in arms:
         found = [figure(report, column) for report in reports[arm.label]]
-        paired = [a - b for a, b in zip(found, first, strict=True) if None not in (a, b)]
+        paired = [a - b for a, b in zip(found, base, strict=True) if None not in (a, b)]
         known = [value for value in found if value is not None]
         cells = [*("–" if value is None else f"{value:.4f}" for value in found), *spread(known)]
         difference = "" if arm is arms[0] else " ± ".join(spread(paired, len(paired) ** 0.5))
@@ -444,15 +456,17 @@ def spread(values: list[float], divisor: float = 1.0) -> tuple[str, str]:
 
 
 def scaled(arm: Arm, factor: float) -> Arm:
-    """The arm with its own number of steps, where it has one, times the factor."""
-    own = {name: max(1, round(value * factor)) for name, value in arm.options.items() if name == "steps"}
+    """The arm with its own number of steps, and of those with dropout, where it has them, times the factor."""
+    counts = ("steps", "dropout_steps")
+    own = {name: max(1, round(value * factor)) for name, value in arm.options.items() if name in counts}
     return arm._replace(options={**arm.options, **own})
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", choices=EXPERIMENTS)
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 (default 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--steps", type=int, help="instead of the first arm's own; the others in proportion")
     parser.add_argument("--threads", type=int, default=1, help="cores of a run (default 1); no figure depends on them")
     parser.add_argument("--column", action="append", help="figure of report.json instead of the experiment's own")
@@ -467,11 +481,12 @@ def main() -> None:
     arms = experiment.arms
     if given.steps:
         options["steps"] = given.steps
-        arms = [scaled(arm, given.steps / arms[0].options.get("steps", given.steps)) for arm in arms]
+        usual = arms[0].options.get("steps", experiment.options.get("steps", given.steps))
+        arms = [scaled(arm, given.steps / usual) for arm in arms]
     reports: dict[str, list[dict[str, Any]]] = {arm.label: [] for arm in arms}
     once = functools.cache(corpus.default_documents)  # every run reads the same text
     with mock.patch.object(corpus, "default_documents", once), tempfile.TemporaryDirectory() as folder:
-        for seed in range(given.seeds):
+        for seed in range(given.first, given.first + given.seeds):
             for arm in arms:
                 print(f"\n{arm.label}, seed {seed}", file=sys.stderr)
                 reports[arm.label].append(outcome(experiment, arm, options, seed, Path(folder)))
@@ -479,7 +494,7 @@ def main() -> None:
                     given.json.write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8", newline="\n")
     print(f"{given.experiment}: {experiment.claim}\n{options}")
     for column in given.column or experiment.columns:
-        print("\n" + "\n".join(table(arms, reports, column)))
+        print("\n" + "\n".join(table(arms, reports, column, given.first)))
 
 
 if __name__ == "__main__":

@@ -49,3 +49,8 @@ def test_the_page_has_every_experiment_with_a_command_that_there_is():
     assert {one.experiment for one in given} == science.EXPERIMENTS.keys()
     with pytest.raises(SystemExit):
         science.arguments().parse_args(["noise"])
+
+
+def test_other_steps_scale_an_arm_and_where_its_dropout_ends():
+    arm = science.Arm("one", "roberta", {}, {"dropout_steps": 300, "warmup": 0.1})
+    assert science.scaled(arm, 0.5).options == {"dropout_steps": 150, "warmup": 0.1}
