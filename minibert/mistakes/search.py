@@ -163,16 +163,20 @@ class _Search(Trials):
         trial = self._beside(self.forward, self.found)
         if trial is None:
             return not self.forward.keys
-        wrong = trial.residuals > SUSPECT if self.parts else _wrong(trial)
+        wrong = self._wrong(trial)
         return not wrong.any() or not self.telling(self.forward, wrong)
 
     def _left(self, evidence: Evidence) -> str | None:
-        """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
+        """The first tensor that is wrong beside what was found, or None."""
         trial = self._beside(evidence, self.found)
         if trial is None:
             return self.first.key
-        wrong = np.flatnonzero(trial.residuals > SUSPECT if self.parts else _wrong(trial))
+        wrong = np.flatnonzero(self._wrong(trial))
         return evidence.keys[wrong[0]] if wrong.size else None
+
+    def _wrong(self, trial: Trial) -> np.ndarray:
+        """The tensors that are wrong beside what was found: what is only suspect then is no further mistake."""
+        return trial.residuals > SUSPECT if self.parts else _wrong(trial)
 
     def _beside(self, evidence: Evidence, found: Combined) -> Trial | None:
         """What was found, run together, and judged by its own rounding where that is larger."""
@@ -195,9 +199,10 @@ class _Search(Trials):
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
         base, right = self.found, self._beside(evidence, self.found)
-        if right is None or not _wrong(right).any() or not self.telling(evidence, _wrong(right)):
+        wrong = None if right is None else self._wrong(right)
+        if right is None or not wrong.any() or not self.telling(evidence, wrong):
             return False
-        cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
+        cover, trials = _Cover(self, evidence, self.trial(base, evidence), wrong), []
         for some in self._ordered(evidence, cover.wrong, chosen):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
             parts = cover.parts(trials)
