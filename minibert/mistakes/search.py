@@ -199,10 +199,13 @@ class _Search(Trials):
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
         base, right = self.found, self._beside(evidence, self.found)
-        wrong = None if right is None else self._wrong(right)
-        if right is None or not wrong.any() or not self.telling(evidence, wrong):
+        if right is None or not _wrong(right).any() or not self.telling(evidence, _wrong(right)):
             return False
-        cover, trials = _Cover(self, evidence, self.trial(base, evidence), wrong), []
+        faint = bool(self.parts) and not self._wrong(right).any()
+        if faint:  # no further mistake, but the same ones elsewhere, too, maybe
+            known = {one.id for part in self.parts for one in part.mistakes}
+            chosen = [found for found in chosen if found.id in known]
+        cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
         for some in self._ordered(evidence, cover.wrong, chosen):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
             parts = cover.parts(trials)
@@ -217,7 +220,7 @@ class _Search(Trials):
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
         parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
-        if not parts:
+        if not parts and not faint:
             parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
         return bool(parts)
