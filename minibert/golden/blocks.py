@@ -185,7 +185,8 @@ class Forced:
                 return _copied(result)
         if key in self.swaps:
             for part in names.keys() - {""}:
-                seen = PAIRS[f.__name__.removesuffix("_backward")].parts.seen
+                own = getattr(self.swaps[key], "seen", None)
+                seen = own or PAIRS[f.__name__.removesuffix("_backward")].parts.seen
                 self._note("gradients", names[part], seen(part, c, dy)[1])
             result = self._within(self.swaps[key].backward, dy, c)
         elif names.keys() - {""}:

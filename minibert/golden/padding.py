@@ -77,5 +77,6 @@ def uncomputed(values: np.ndarray) -> bool:
 
 
 def skipped(masks: Mapping[str, np.ndarray], tensors: Mapping[str, np.ndarray]) -> Masks:
-    """The masks of the tensors whose padding was not computed."""
-    return {key: mask for key, mask in masks.items() if key in tensors and uncomputed(np.asarray(tensors[key])[mask])}
+    """The masks of the tensors whose padding was not computed, while the rest was."""
+    held = {key: np.asarray(tensors[key]) for key in masks if key in tensors}
+    return {key: masks[key] for key, a in held.items() if uncomputed(a[masks[key]]) and not uncomputed(a[~masks[key]])}

@@ -163,16 +163,20 @@ class _Search(Trials):
         trial = self._beside(self.forward, self.found)
         if trial is None:
             return not self.forward.keys
-        wrong = trial.residuals > SUSPECT if self.parts else _wrong(trial)
+        wrong = self._wrong(trial)
         return not wrong.any() or not self.telling(self.forward, wrong)
 
     def _left(self, evidence: Evidence) -> str | None:
-        """The first tensor that is wrong beside what was found, or None. What is only suspect is no further mistake."""
+        """The first tensor that is wrong beside what was found, or None."""
         trial = self._beside(evidence, self.found)
         if trial is None:
             return self.first.key
-        wrong = np.flatnonzero(trial.residuals > SUSPECT if self.parts else _wrong(trial))
+        wrong = np.flatnonzero(self._wrong(trial))
         return evidence.keys[wrong[0]] if wrong.size else None
+
+    def _wrong(self, trial: Trial) -> np.ndarray:
+        """The tensors that are wrong beside what was found: what is only suspect then is no further mistake."""
+        return trial.residuals > SUSPECT if self.parts else _wrong(trial)
 
     def _beside(self, evidence: Evidence, found: Combined) -> Trial | None:
         """What was found, run together, and judged by its own rounding where that is larger."""
@@ -197,6 +201,10 @@ class _Search(Trials):
         base, right = self.found, self._beside(evidence, self.found)
         if right is None or not _wrong(right).any() or not self.telling(evidence, _wrong(right)):
             return False
+        faint = bool(self.parts) and not self._wrong(right).any()
+        if faint:  # no further mistake, but the same ones elsewhere, too, maybe
+            known = {one.id for part in self.parts for one in part.mistakes}
+            chosen = [found for found in chosen if found.id in known]
         cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
         for some in self._ordered(evidence, cover.wrong, chosen):
             trials += self.run(((*base, found) for found in some), evidence, len(some))
@@ -212,7 +220,7 @@ class _Search(Trials):
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
         parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
-        if not parts:
+        if not parts and not faint:
             parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
         return bool(parts)
@@ -387,6 +395,7 @@ class _Cover:
         self.runs, self.evidence, self.right = runs, evidence, right
         self.wrong, self.left, self.loose = wrong, wrong.copy(), np.zeros(len(wrong), bool)
         self.known: dict[int, tuple[Trial, bool, int]] = {}  # by id of a trial, which is kept: so is its id
+        self.own: dict[int, tuple[Trial, Trial]] = {}  # the same, with the trial judged by its own rounding
 
     @property
     def open(self) -> np.ndarray:
@@ -411,7 +420,7 @@ class _Cover:
             cut, at = len(self.right.found), self.explained(same[0]) & self.left
             parts.append(part := _grouped(self.runs, same, self.evidence, cut, at))
             chosen = next(trial for trial in same if trial.found[cut:] == part.found)
-            self.loose |= self.explained(chosen) & self.left & (chosen.residuals > EXPLAINED)
+            self.loose |= self.explained(chosen) & self.left & (self._own(chosen).residuals > EXPLAINED)
             self.left &= ~(self.explained(chosen) | self.hushed(chosen))
         return parts
 
@@ -434,6 +443,14 @@ class _Cover:
         close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
         better = {id(t): self.runs.by_own_noise(t, self.evidence) for t in close}
         return [better.get(id(t)) or t for t in trials]
+
+    def _own(self, trial: Trial) -> Trial:
+        """The trial, judged by its own rounding where that of the right model does not explain all of it."""
+        if worst(trial.residuals[self.explained(trial) & self.left]) <= EXPLAINED:
+            return trial
+        if id(trial) not in self.own:
+            self.own[id(trial)] = trial, self.runs.by_own_noise(trial, self.evidence) or trial
+        return self.own[id(trial)][1]
 
     def _settles(self, trial: Trial) -> bool:
         """Whether it explains all that it changes."""

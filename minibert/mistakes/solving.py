@@ -27,6 +27,7 @@ STEP = 1e-4  # relative, of the difference quotient
 FEW = 4  # numbers that a value must explain; fewer, and any value explains them: then only one that people write
 FALLS = 16  # times less must be left than without the mutant
 ROOT = 4096  # 1/√n up to this n
+NOTHING = 1e-6  # of the smallest likely factor: as good as 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ def _value(free: Free, residual: Residual, numbers: int) -> float | None:
     if free.due is not None and (without := residual(free.due)) is not None:
         before = _worst(without)
     value, left = _refined(free, residual, best, tried[best])
+    if free.least < 0 and abs(value) < NOTHING * min((abs(v) for v in free.likely if v), default=1.0):
+        return None  # a factor of 0 is what leaves something out, not another factor
     for human in _humans(value, free.whole, numbers < FEW):
         near = residual(human) if free.least <= human <= free.most else None
         if near is not None and _worst(near) <= max(EXPLAINED, 1.25 * _worst(left)):

@@ -27,12 +27,13 @@ from minibert.trace import Key, Nesting
 @dataclass(frozen=True)
 class Replacement:
     """A wrong pair, both halves. faithful: its backward is the derivative of its forward; False where just that is the
-    mistake.
+    mistake. seen: what is inside it, as `pairs.Parts.seen`, where that is not what is inside the right one.
     """
 
     forward: Callable
     backward: Callable
     faithful: bool = True
+    seen: Callable | None = None
 
 
 def edited(f: Callable, edit: Callable[[dict[str, Any]], dict[str, Any]], faithful: bool = True) -> Replacement:

@@ -690,6 +690,34 @@ def test_outputs_alone_are_enough():
         assert id in diagnose(case, part, "float32").ids
 
 
+# made in another way than the entry's others, which give other tensors: what a port handed out beside it is right
+WAYS = [
+    ("roberta/published", "E02", "the type table is 0"), ("bert/published", "A32", "what the projections"),
+    ("gpt2/published", "L10", "nobody reads"), ("gpt2/published", "S18", "positions that do not count"),
+    ("gpt2/published", "A43", "float16 for the scores"), ("gpt2/published", "E25", "before the position table"),
+    ("bert/dropout", "E16", "before the norm"), ("roberta/published", "E03", "padding's too"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("name", "id", "words"), WAYS[:: 1 if EVERY_MUTANT else 3])
+def test_a_mistake_made_in_another_way_has_its_name(name, id, words):
+    case = cases.read(name)
+    mutant = next(m for m in CATALOGUE[id].mutants(case.subject(), sites(case.subject())) if words in m.what)
+    rows = families.family(case.facts["family"]).activations(case.config())
+    paths = {f"forward/{n}": f"forward/{path}" for n, path, *_ in rows}
+    beside = {key for key, path in paths.items() if mutant.silent and re.fullmatch(mutant.silent, path)}
+    given = {key: case.tensor(key) if key in beside else array for key, array in candidate_of(case, mutant).items()}
+    result = diagnose(case, given, "float32")
+    assert id in result.ids, result.lines
+    assert result.kind in ("mistake", "tie"), result.lines
+
+
+def test_no_mistake_is_made_of_a_dropout_that_is_not_there():
+    case = cases.read("electra/published")
+    assert CATALOGUE["E16"].mutants(case.subject(), sites(case.subject())) == []
+
+
 def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
     """Of hundreds of mutants those that can act at the divergence are run, each once."""
     case, runs, forced = cases.read("bert/published"), [], blocks.Forced

@@ -89,6 +89,12 @@ def test_what_cannot_be_run_is_no_value():
     assert solving.solved(SimpleNamespace(free=None), lambda v: {"y": X}, {"y": X}, {"y": 1.0}) is None
 
 
+def test_a_factor_of_0_leaves_something_out_and_is_no_other_factor():
+    assert solved(lambda v: 1 + v * X, 0.0, (0.5, 2.0), least=-1e4)[0] is None
+    assert solved(lambda v: 1 + v * X, 1e-3, (0.5, 2.0), least=-1e4)[0] == 1e-3
+    assert solved(lambda v: 1 + v * X, 0.0, (0.5, 2.0, 0.0), least=-1e4)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1e-5, "1e-5"), (1e-12, "1e-12"), (0.1, "0.1"), (8**-0.5, "1/√8"), (0.05, "0.05"), (3e-3, "3e-3"), (1e4, "1e+04"),

@@ -9,7 +9,7 @@ from minibert.corruption import rules
 from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import Corruption
 from minibert.mistakes.catalogue import batch, entry, only, swap
-from minibert.mistakes.ops.embeddings import halves, positions, summed, with_second_type
+from minibert.mistakes.ops.embeddings import halves, positions, summed, typeless, with_second_type
 from minibert.mistakes.ops.norms import GROUPS, another_eps_at
 from minibert.mistakes.ops.tokens import Tokens, encoded, rows
 
@@ -30,6 +30,7 @@ entry(
     "output", "ROB-EMB-1", families=("roberta", "distilbert", "mpnet"),
     mutants=[
         only("roberta", swap("the type table's row 0 is left out", "embeddings", summed({"token_type": 0}))),
+        only("roberta", typeless),
         only("roberta", with_second_type(batch("BERT's types: 1 for the second half", lambda b, _: halves(b)))),
     ],
 )  # fmt: skip

@@ -212,7 +212,7 @@ entry(
 )  # fmt: skip
 entry(
     "G03", "polynomial coefficients swapped or mistyped", "sqrt(2/pi)(x + 0.044715 x^3)",
-    "HF#11514", "output", "OP-GELT-1", when="with the tanh form",
+    "HF#11514", "output", "OP-GELT-1", when="with the tanh form", cause_of=("G01",),
     mutants=given(
         GELUS,
         [
@@ -226,6 +226,7 @@ entry(
                 ("0.045715 for 0.044715", (ROOT, 0.045715)),
                 ("0.044715 and √(2/π) change places", (0.044715, ROOT)),
                 ("2/π for √(2/π)", (2 / math.pi, 0.044715)),
+                *((f"{cut} for √(2/π)", (cut, 0.044715)) for cut in (0.7978, 0.798, 0.8)),
                 ("√2/π for √(2/π)", (math.sqrt(2) / math.pi, 0.044715)),
                 ("√(π/2) for √(2/π)", (1 / ROOT, 0.044715)),
                 ("√(2/π) forgotten", (1.0, 0.044715)),
@@ -369,6 +370,6 @@ entry(
     "own knowledge", "output", "BERT-ACT-1",
     mutants=[
         swap("once more behind the second", "feed_forward", behind()),
-        swap("in front of the first", "feed_forward", behind("before")),
+        swap("in front of the first instead", "feed_forward", behind("before")),
     ],
 )  # fmt: skip

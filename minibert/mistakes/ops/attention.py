@@ -27,6 +27,7 @@ from minibert.mistakes.catalogue import (
 )
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
+from minibert.pairs import PAIRS
 
 SECTION = {"A": "Attention"}
 
@@ -157,12 +158,20 @@ def softmax_over(axis: int | tuple[int, ...], filled: bool = False) -> Replaceme
 def sloped(slope: Callable[[Array, Array], Array], scaled: bool = True) -> Replacement:
     """Attention whose softmax has another backward: slope(P, dP) for P(dP - Σ dP P); scaled: times the scale."""
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        probs, dropout = c["probs"], 1 if c["dropout"] is None else c["dropout"]
-        dscores = slope(probs, (dy @ c["v"].swapaxes(-1, -2)) * dropout) * (c["scale"] if scaled else 1)
-        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], (probs * dropout).swapaxes(-1, -2) @ dy
+    def to_scores(dy: Array, c: Cache) -> Array:
+        dprobs = dy @ c["v"].swapaxes(-1, -2)
+        return slope(c["probs"], dprobs if c["dropout"] is None else dprobs * c["dropout"])
 
-    return of_scores(ops.attention, attention_backward, faithful=False)
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        dscores = to_scores(dy, c) * (c["scale"] if scaled else 1)
+        probs = c["probs"] if c["dropout"] is None else c["probs"] * c["dropout"]
+        return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], probs.swapaxes(-1, -2) @ dy
+
+    def seen(part: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
+        value, cotangent = PAIRS["attention"].parts.seen(part, c, dy)
+        return value, to_scores(dy, c) if part == "scores" and dy is not None else cotangent
+
+    return replace(of_scores(ops.attention, attention_backward, faithful=False), seen=seen)
 
 
 def by_hand(
@@ -551,6 +560,24 @@ def exchanged(one: str, other: str) -> Callable:
     return loaded(f"the weights of {one} and {other} change places", lambda a, _: {**a, one: a[other], other: a[one]})
 
 
+def taken_as(*order: int) -> Callable:
+    """What the projections gave, taken in another order for queries, keys and values, where all have one shape."""
+
+    def change(parts: tuple) -> tuple:
+        return tuple(parts[i] for i in order) if len({np.shape(part) for part in parts}) == 1 else parts
+
+    def attention(q: Array, k: Array, v: Array, *bias: Any, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(*change((q, k, v)), *bias, **given)
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *dbias = ops.attention_backward(dy, c)
+        return *change((dq, dk, dv)), *dbias
+
+    names = [name for i, name in enumerate(NAMES) if order[i] != i]
+    what = f"what the projections of {names[0]} and {names[1]} give change places"
+    return of_attention(what, replacement=Replacement(attention, attention_backward), paths=SELF)
+
+
 def retaken(order: Callable[[int, int], Array]) -> Callable[[Subject, Site], Replacement | None]:
     """Queries, keys and values of one fused projection taken from it in another order: order(3D, heads) -> indices of
     its last axis. Only where published files have them in one.
@@ -677,19 +704,23 @@ def _scales(subject: Subject) -> tuple[float, ...]:
     return (1.0, 1 / k, k**0.5, heads**-0.5, (k * heads) ** -0.5, (2 * k) ** -0.5, (3 * k) ** -0.5, 0.125)
 
 
-def narrow_softmax(rounding: Callable[[Array], Array]) -> Replacement:
-    """A softmax in half precision: scores and probabilities are rounded, and so are their gradients."""
+def narrow_softmax(rounding: Callable[[Array], Array], scores_alone: bool = False) -> Replacement:
+    """A softmax in half precision: scores and probabilities are rounded, and so are their gradients; or those of the
+    scores alone.
+    """
+    rounding_probs = (lambda a: a) if scores_alone else rounding
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
         scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
         scores = (q * scale) @ k.swapaxes(-1, -2)
-        probs = rounding(ops.softmax(rounding(scores if bias is None else np.maximum(least(scores + bias), -6e4)))[0])
+        scores = scores if bias is None else np.maximum(least(scores + bias), -6e4)
+        probs = rounding_probs(ops.softmax(rounding(scores))[0])
         kept = probs if dropout is None else probs * dropout
         return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         dprobs, probs = dy @ c["v"].swapaxes(-1, -2), c["probs"]
-        dprobs = rounding(dprobs if c["dropout"] is None else dprobs * c["dropout"])
+        dprobs = rounding_probs(dprobs if c["dropout"] is None else dprobs * c["dropout"])
         dscores = rounding(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))) * c["scale"]
         return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["kept"].swapaxes(-1, -2) @ dy
 
@@ -941,6 +972,8 @@ entry(
     "output", "BERT-ATT-5", variant=True,
     mutants=[
         *(config(f"mask constant {c}", mask_constant=c) for c in ops.MASK_CONSTANTS),
+        whole(of_attention("where every key is masked, the probabilities are 0", silent=UNCERTAIN_SCORES,
+                           replacement=masked_probs(shown=True, before=lambda bias: bias))),
         solving.solvable(
             lambda value: of_attention(f"masked scores lowered by {solving.shown(value)}, which leaves them in sight",
                                        replacement=lowered(value), variant=False),
@@ -1063,12 +1096,12 @@ entry(
 entry(
     "A32", "keys and values in each other's place", "q, k, v each with its own weights",
     "own knowledge", "output", "BERT-ATT-1",
-    mutants=[exchanged("key", "value")],
+    mutants=[exchanged("key", "value"), taken_as(0, 2, 1)],
 )  # fmt: skip
 entry(
     "A33", "queries and values in each other's place", "q, k, v each with its own weights",
     "own knowledge", "output", "BERT-ATT-1",
-    mutants=[exchanged("query", "value")],
+    mutants=[exchanged("query", "value"), taken_as(2, 1, 0)],
 )  # fmt: skip
 entry(
     "A36", "a path of attention's backward lost", "gradients reach queries, keys and values",
@@ -1088,7 +1121,8 @@ entry(
     "A37", "another backward under the softmax's value", "dS = P (dP - Σ dP P), times the scale",
     "own knowledge", "gradient", "OP-ATT-7",
     mutants=[
-        of_attention(what, section=GRADIENTS, silent=r"gradients/.*:scores", replacement=sloped(slope, scaled))
+        of_attention(what, section=GRADIENTS, silent=silent, replacement=sloped(slope, scaled))
+        for silent in ("", UNCERTAIN_SCORES)
         for what, slope, scaled in (
             ("P dP, the sum lost", lambda p, d: p * d, True),
             ("P (1 - P) dP", lambda p, d: p * (1 - p) * d, True),
@@ -1133,6 +1167,9 @@ entry(
     "own knowledge", "output", "NUM-1",
     mutants=[of_attention(f"in {name}", replacement=narrow_softmax(precision.rounding(name)), silent=UNCERTAIN_SCORES)
              for name in ("float16", "bfloat16")]
+    + [of_attention(f"in {name} for the scores alone", silent=UNCERTAIN_SCORES,
+                    replacement=narrow_softmax(precision.rounding(name), scores_alone=True))
+       for name in ("float16", "bfloat16")]
     + [whole(of_attention(f"in {name}, step by step", replacement=narrow_steps(precision.rounding(name), inverse),
                           silent=UNCERTAIN_SCORES)) for name in ("float16", "bfloat16") for inverse in (False, True)],
 )  # fmt: skip
@@ -1175,6 +1212,6 @@ unlisted(
     solving.solvable(
         lambda n: of_attention(f"{solving.shown(n)} keys of zeros, not masked, behind the others",
                                replacement=zero_keys(n), silent=UNCERTAIN_SCORES),
-        4.0, (1.0, 16.0, 64.0, 512.0), whole=True,
+        4.0, (1.0, 16.0, 64.0, 512.0), least=1.0, whole=True,
     ),
 )

@@ -282,6 +282,7 @@ entry(
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"embeddings\.norm\..*", "embeddings"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"(en|de)coder\..*norm\..*", "encoder"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
+        weights("norms not found, left at 1 and 0", _unnamed_norm, r"norm\..*", "the norm behind the last layer"),
         _exchanged_norms,
     ],
 )  # fmt: skip

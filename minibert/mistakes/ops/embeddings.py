@@ -29,6 +29,7 @@ from minibert.mistakes.catalogue import (
     whole,
 )
 from minibert.mistakes.ops.attention import left_out, rotary, without_bias
+from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.norms import another_eps_at, no_norm, normed_sum
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, swapped, zeros
 
@@ -278,6 +279,10 @@ def without_row(what: str, paths: str) -> Any:
     return maker
 
 
+typeless = looked_up("token_type", weights("the type table is 0", lambda _, a: np.zeros_like(a),
+                                           r"(.*\.)?embeddings\.token_type\.weight"))  # fmt: skip
+
+
 def _counted(there: Array, start: int, rest: int) -> Array:
     return np.where(there, np.cumsum(there, -1) - 1 + start, rest)
 
@@ -339,6 +344,17 @@ def _averaged(subject: Subject, site: Site) -> Replacement:
     """A table's gradient divided by the rows of the batch."""
     rows = len(subject.batches[0]["input_ids"])
     return graded(ops.embedding, lambda g, dy, c: {"weight": g["weight"] / g["weight"].dtype.type(rows)})
+
+
+def averaged_before() -> Replacement:
+    """The gradient of the one row of positions for all texts averaged over these, before it reaches the table."""
+    made = summed()
+
+    def embeddings_backward(dy: Array, c: Cache) -> Any:
+        own = c["weights"]
+        return made.backward(dy, {**c, "weights": {**own, "position": own["position"] / dy.dtype.type(len(dy))}})
+
+    return replace(made, backward=embeddings_backward, faithful=False)
 
 
 def _by_count(subject: Subject, site: Site) -> Replacement:
@@ -408,6 +424,7 @@ entry(
     mutants=[
         with_types(batch("all token types 0", _types)),
         looked_up("token_type", swap("no token types added", "embeddings", summed({"token_type": 0}))),
+        typeless,
     ],
 )  # fmt: skip
 entry(
@@ -422,6 +439,8 @@ entry(
                                       lambda b, c, first=first: _counted(_plain(b, c), first, 0)))
             for first in (0, 1)
         ),
+        only("roberta", positions("positions start at the padding id, padding's too",
+                                  lambda b, c: _counted(_plain(b, c), c.pad_token_id, c.pad_token_id))),
         *(
             only("roberta", positions(f"positions one further, {where}", lambda b, c, by=by: _counted(
                 _plain(b, c), c.pad_token_id + 2, c.pad_token_id + by)))
@@ -515,6 +534,9 @@ entry(
     mutants=[
         swap(f"the mean over {what}", "embedding", made, section="gradients", groups=TABLES)
         for what, made in (("the rows of the batch", _averaged), ("the places of each row", _by_count))
+    ] + [
+        looked_up("position", swap("the mean over the rows of the batch, before the position table", "embeddings",
+                                   averaged_before(), section="gradients")),
     ],
 )  # fmt: skip
 entry(
@@ -564,8 +586,8 @@ entry(
 entry(
     "E16", "dropout before embedding LN", "sum -> LN -> dropout",
     "own knowledge", "output", "BERT-EMB-1", when="where embeddings have a norm",
-    mutants=[normed(swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
-                         silent=r".*encode\.embeddings(\.norm)?"))],
+    mutants=[with_dropout(normed(swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
+                                      silent=silent))) for silent in ("", r".*encode\.embeddings(\.norm)?")],
 )  # fmt: skip
 entry(
     "E23", "a table's rows multiplied by a number", "added as they are",
@@ -736,7 +758,8 @@ entry(
     "E20", "sinusoids for the position table", "a table that is learned",
     "codertimo/BERT-pytorch", "output", "BERT-EMB-2", when="where positions are a table",
     mutants=[
-        swap(f"sines and cosines {text}", "embedding", sinusoids(halves), r".*\.position")
+        swap(f"sines and cosines {text}", "embedding", sinusoids(halves), r".*\.position", silent=silent)
         for text, halves in (("by turns", False), ("in two halves", True))
+        for silent in ("", r"(forward|gradients)/.*\.tables\.position")
     ],
 )  # fmt: skip

@@ -213,6 +213,19 @@ def token(index: int) -> Callable[[Array], tuple[Array, Callable]]:
     return select
 
 
+def first_row(x: Array) -> tuple[Array, Callable]:
+    """As many vectors of the first row as there are rows, where it has so many."""
+    if len(x) > x.shape[1]:
+        raise ValueError("a row of fewer positions than there are rows")
+
+    def backward(d: Array) -> Array:
+        dx = np.zeros(x.shape, d.dtype)
+        dx[0, : len(x)] = d
+        return dx
+
+    return x[0, : len(x)], backward
+
+
 def mean_over(mask: Array | None) -> Callable[[Array], tuple[Array, Callable]]:
     """The mean over positions, all or those of the mask (B, T)."""
 
@@ -252,10 +265,9 @@ def trained(maker: Callable) -> Callable:
 
 
 def _mean_of_tokens(subject: Subject, _: Any) -> Replacement | None:
-    same = all(np.array_equal(b["attention_mask"], subject.batches[0]["attention_mask"]) for b in subject.batches
-               if "attention_mask" in b)  # fmt: skip
+    """By the first batch's mask, which is the one of outputs and gradients."""
     given = apart(subject.batches[0])
-    return pooler(mean_over(present(given))) if "attention_mask" in given and same else None
+    return pooler(mean_over(present(given))) if "attention_mask" in given else None
 
 
 def flipped(labels: str) -> Callable:
@@ -425,6 +437,7 @@ entry(
         of_pooler("the mean of all positions pooled", pooler(mean_over(None))),
         of_pooler("the mean of unmasked positions pooled", _mean_of_tokens),
         of_pooler("the maximum over positions pooled", pooler(largest)),
+        of_pooler("the first row's positions, one for each row", pooler(first_row)),
     ],
 )  # fmt: skip
 entry(
@@ -557,7 +570,7 @@ def reading(block: str, which: int) -> Callable:
 
 entry(
     "H28", "logits multiplied by a number", "h Eᵀ + b",
-    "own knowledge", "output", "BERT-MLM-1", when="1/√D of GPT-2's and T5's have entries of their own",
+    "own knowledge", "output", "BERT-MLM-1", when="GPT-2's and T5's 1/√D have entries of their own",
     mutants=[
         solving.solvable(lambda v, of=of, what=what: _logits(f"{what} times {solving.shown(v)}", of(v)), 0.5,
                          lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,

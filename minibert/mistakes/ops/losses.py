@@ -251,6 +251,29 @@ def _of_sum(g: Array, dy: Array, c: Cache) -> Array:
     return g / max(float(c["weights"].max(initial=0)), 1e-30)
 
 
+def widened(which: Callable[[dict, Array], Array]) -> Callable[[Subject, Site], Replacement]:
+    """The same gradient for positions that do not count, too: which(batch, weights) of all."""
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        def edit(_: Array, dy: Array, c: Cache) -> Array:
+            w = c["weights"]
+            every = _every(subject, c, which) * w.max(initial=0)
+            return ops.cross_entropy_backward(dy, {**c, "weights": np.where(w != 0, w, every).astype(w.dtype)})
+
+        return graded(ops.cross_entropy, edit)
+
+    return made
+
+
+def _every(subject: Subject, c: Cache, which: Callable[[dict, Array], Array]) -> Array:
+    """which(batch, weights) of the batch whose targets a loss has; ValueError where it has not all positions."""
+    w = c["weights"].reshape(-1)
+    every = np.asarray(which(_whose(subject.batches, c["labels"], (w != 0).astype(float)), w != 0), w.dtype)
+    if every.size != w.size:
+        raise ValueError("a loss of some positions alone")
+    return every
+
+
 def nothing_is_nan() -> Replacement:
     """0/0 where nothing counts."""
 
@@ -539,6 +562,9 @@ entry(
             ("that of the sum", _of_sum),
             ("the sign turned", lambda g, dy, c: -g),
         )
+    ] + [
+        of_tokens(f"{what} have one, too, of label 0", widened(which), section="gradients")
+        for what, which in (("positions that do not count", all_asked), ("tokens that do not count", _unmasked))
     ],
 )  # fmt: skip
 def each_by(f: Callable) -> Replacement:
@@ -585,6 +611,27 @@ def with_z(share: float) -> Callable:
         return -log_p + share * total**2, p - onehot + (2 * share * total)[:, None] * p
 
     return f
+
+
+def z_of_all(share: float) -> Callable[[Subject, Site], Replacement]:
+    """share·(log Σ exp z)² added, its mean over all positions that predict a token, whether they count or not."""
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+            y, c = ops.cross_entropy(logits, **given)
+            z = logits.reshape(-1, logits.shape[-1])
+            w = _every(subject, c, all_asked)
+            w = w / w.sum()
+            log_p, p, _ = _log_p(z, np.zeros(len(z), np.int64))
+            total = z[:, 0] - log_p
+            return y + share * (w * total**2).sum(), {**c, "more": (2 * share * w * total)[:, None] * p}
+
+        def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+            return ops.cross_entropy_backward(dy, c) + (dy * c["more"]).reshape(c["logits"].shape)
+
+        return Replacement(cross_entropy, cross_entropy_backward)
+
+    return made
 
 
 def by_class(mean: bool) -> Callable:
@@ -660,6 +707,9 @@ entry(
                          most=10.0),
         solving.solvable(lambda v: _of_both(f"{solving.shown(v)} times (log Σ exp)² added", with_z(v)), 1e-2,
                          (1e-4, 1e-3, 0.1, 1.0), 0.0, least=-1e2, most=1e2),
+        solving.solvable(
+            lambda v: whole(of_tokens(f"{solving.shown(v)} times (log Σ exp)² of all positions added", z_of_all(v))),
+            1e-2, (1e-4, 1e-3, 0.1, 1.0), 0.0, least=-1e2, most=1e2),
     ],
 )  # fmt: skip
 entry(

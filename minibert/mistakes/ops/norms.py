@@ -808,6 +808,8 @@ entry(
     mutants=[
         _normed_last,
         swap("no norm behind the last layer", "layer_norm", no_norm(), FINAL),
+        swap("nobody reads the norm behind the last layer", "layer_norm", no_norm(), FINAL,
+             silent=r"(forward|gradients)/encode\.norm"),
         swap("the norm behind the last layer twice", "layer_norm", _norm_twice(), FINAL),
         swap("the norm behind the last layer has no weights", "layer_norm",
              unweighted(), FINAL),
@@ -950,7 +952,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "L27", "a norm by another size than the deviation", "γ (x - mean) / √(variance + eps) + β",
+    "L27", "divided by something else than the deviation", "γ (x - mean) / √(variance + eps) + β",
     "own knowledge", "output", "OP-LN-1",
     mutants=[
         of_norms("divided by the length", replacement=deviation("length")),

@@ -619,6 +619,25 @@ SIZES = (
 )
 
 
+def _clip_published(what: str, size: Callable[[dict[str, Array]], float], hidden: bool) -> Callable:
+    """The same, of the tensors as they are published; no mutant where each is one of ours."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        names = {path: name for path, name, *_ in families.family(subject.family).names(subject.config)}
+        if len({*names.values()}) == len(names):
+            return []
+
+        def joined(grads: dict[str, Array]) -> float:
+            held: dict[str, list[Array]] = {}
+            for path, g in grads.items():
+                held.setdefault(names.get(path, path), []).append(g.reshape(-1))
+            return size({name: np.concatenate(parts) for name, parts in held.items()})
+
+        return part(what, clip=_clip_by(joined, hidden))(subject, at)
+
+    return maker
+
+
 OF_A_RATE = (
     ("the embeddings", r"(.*\.)?embeddings\..*"), ("the encoder", r"(.*\.)?encoder\..*"),
     ("the heads and the pooler", r"(?!(.*\.)?(embeddings|encoder)\.).*"), ("biases", r".*\.bias"),
@@ -681,10 +700,10 @@ entry(
     "own knowledge", "step", "OPT-ADAM-1",
     mutants=[
         _any_adam("the gradient alone, as SGD", lambda m, v, t, g, p, right: g),
-        _any_adam("the gradient for the first moment, as RMSprop", lambda m, v, t, g, p, right: right(g, v, t)),
-        _any_adam("no root over the second moment", lambda m, v, t, g, p, right: right(m, v * v, t)),
-        _any_adam("the sign of the first moment, as Lion", lambda m, v, t, g, p, right: np.sign(m)),
-        _any_adam("Nesterov's, as NAdam", _nesterov),
+        _any_adam("the gradient for the first moment, akin to RMSprop", lambda m, v, t, g, p, right: right(g, v, t)),
+        _any_adam("akin to no root over the second moment", lambda m, v, t, g, p, right: right(m, v * v, t)),
+        _any_adam("the sign of the first moment, akin to Lion", lambda m, v, t, g, p, right: np.sign(m)),
+        _any_adam("Nesterov's, akin to NAdam", _nesterov),
         _any_adam("each tensor's step as long as the tensor, as LAMB", _lamb),
         _any_adam("the decay of the new weights", lambda m, v, t, g, p, right: right(m, v, t), after=True),
         _any_adam("beta1 and beta2 change places", lambda m, v, t, g, p, right: right(m, v, t), betas=(BETA2, BETA1)),
@@ -713,6 +732,10 @@ entry(
     mutants=[
         part(f"by {what}{', the right one told' if hidden else ''}", clip=_clip_by(size, hidden))
         for what, size in SIZES for hidden in (False, True)
+    ] + [
+        _clip_published(f"by {what.replace('tensor', 'published tensor')}{', the right one told' if hidden else ''}",
+                        size, hidden)
+        for what, size in SIZES if what.endswith(("tensor", "tensors' norms")) for hidden in (False, True)
     ],
 )  # fmt: skip
 entry(
@@ -730,7 +753,7 @@ entry(
 )  # fmt: skip
 entry(
     "O40", "the same batch in every step", "each step its own",
-    "own knowledge", "step", "OPT-ORDER-1",
+    "own knowledge", "step", "OPT-ORDER-2",
     mutants=[_one_batch],
 )  # fmt: skip
 entry(
@@ -778,8 +801,8 @@ def _averaged_biases() -> list[Callable]:
     both = together("the mean over rows and positions", pairs)
     return [
         lambda subject, at: [replace(mutant, section=GRADIENTS) for mutant in both(subject, at)[:1]],
-        whole(swap("the mean over rows and positions, of linear layers", "linear", pairs["linear"],
-                   section=GRADIENTS)),
+        *(whole(swap(f"the mean over rows and positions, of {what}", name, pairs[name], section=GRADIENTS))
+          for what, name in (("linear layers", "linear"), ("norms", "layer_norm"))),
     ]  # fmt: skip
 
 
@@ -804,15 +827,18 @@ def _doubled(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
     return {name: g * g.dtype.type(2) for name, g in grads.items()}
 
 
-def _never_zeroed(what: str, in_place: bool) -> Callable:
-    """Each step's gradients added to what stands there from the step before; in_place: as it was clipped."""
+def _never_zeroed(what: str, in_place: bool = False, before: bool = False) -> Callable:
+    """Each step's gradients added to what stands there from the step before; in_place: as it was clipped; before: the
+    first step's batch had been through a backward pass already.
+    """
 
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         def change(s: Subject) -> Subject:
             held: list[Any] = [None]
 
             def given(grads: Any, step: int) -> Any:
-                held[0] = grads if step == 1 else tree.add(held[0], grads)
+                first = tree.add(grads, grads) if before else grads
+                held[0] = first if step == 1 else tree.add(held[0], grads)
                 return tree.map(np.copy, held[0])
 
             def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -857,8 +883,9 @@ entry(
         handed_out("twice the gradients", _doubled),
         handed_out("twice the gradients, in each step", _doubled, steps=True),
         handed_out("twice the gradients, of outputs, too", _doubled, every=True),
-        _never_zeroed("never set to 0", False),
-        _never_zeroed("never set to 0, clipped as they stand", True),
+        _never_zeroed("never set to 0"),
+        _never_zeroed("never set to 0, clipped as they stand", in_place=True),
+        _never_zeroed("never set to 0, nor after a pass before the first step", before=True),
     ],
 )  # fmt: skip
 entry(
@@ -868,7 +895,7 @@ entry(
 )  # fmt: skip
 entry(
     "O36", "a part is frozen", "every parameter has a gradient and learns",
-    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("E17",),
+    "own knowledge", "gradient", "OPT-ORDER-2", cause_of=("E17",),
     mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")],
 )  # fmt: skip
 def _detached(name: str, where: str = ".*", groups: Any = ()) -> Callable:
@@ -937,12 +964,12 @@ FROZEN = (("encoder", ENCODER), ("MLM head", HEAD_OF_TOKENS), ("attention", r".*
           ("feed-forward", r".*\.feed_forward\..*"))  # fmt: skip
 entry(
     "O42", "parameters without a gradient, as the optimizer leaves them", "every parameter has a gradient and learns",
-    "own knowledge", "step", "OPT-ORDER-1", when="gradients of 0 are O36, O38 and E30",
+    "own knowledge", "step", "OPT-ORDER-2", when="gradients of 0 are O36, O38 and E30",
     mutants=[_left_alone(what, pattern) for what, pattern in LEFT],
 )  # fmt: skip
 entry(
     "O37", "a tensor detached: no gradient passes on", "every tensor on the way to the loss",
-    "own knowledge", "gradient", "OPT-ORDER-1", cause_of=("E17",),
+    "own knowledge", "gradient", "OPT-ORDER-2", cause_of=("E17",),
     when="within attention it is A36, of the pooler H27, of residuals L22",
     mutants=[_detached(name) for name in ("encoder_layer", "pre_norm_layer", "mlm_head", "self_attention",
                                           "feed_forward")]
@@ -951,7 +978,7 @@ entry(
 )  # fmt: skip
 entry(
     "O38", "weights or biases frozen", "every parameter has a gradient and learns",
-    "own knowledge", "gradient", "OPT-ORDER-1", when="whole layers are O36, tables E30",
+    "own knowledge", "gradient", "OPT-ORDER-2", when="whole layers are O36, tables E30",
     mutants=[
         *(_unlearnt("layer_norm", leaves, ".*", FROZEN)
           for leaves in (("weight", "bias"), ("weight",), ("bias",))),

@@ -226,11 +226,11 @@ def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Every number of heads that fits, up to 32; none where dropout was drawn for each head."""
     if any(np.ndim(mask) == 4 for batch in subject.batches for mask in (batch.get("dropout") or {}).values()):
         return []
-    width, due = field(subject, "hidden_size"), field(subject, "num_attention_heads")
-    found = []
-    for n in (n for n in range(1, 33) if width % n == 0 and n != due):
+    width, right = field(subject, "hidden_size"), field(subject, "num_attention_heads")
+    due, found = f"{right} {'is' if right == 1 else 'are'}", []
+    for n in (n for n in range(1, 33) if width % n == 0 and n != right):
         with contextlib.suppress(InputError):  # a configuration that says something of each head
-            found += config(f"{n} heads, where {due} are due", num_attention_heads=n)(subject, at)
+            found += config(f"{n} head{'s' * (n > 1)}, where {due} due", num_attention_heads=n)(subject, at)
     return found
 
 
