@@ -122,9 +122,10 @@ class Evidence:
 
     def unit(self, b: np.ndarray, beside: np.ndarray) -> np.ndarray:
         """Per key scale · floor, the scale of b by the rule of `case.scale`, at least a tenth of the right one, at most
-        twice that of what it is held against: what is larger explains nothing by being large.
+        the right one and twice that of what it is held against: what is larger explains nothing by being large.
         """
-        largest = np.minimum(self._largest(b), 2 * self._largest(beside))
+        largest, most = self._largest(b), np.maximum(2 * self._largest(beside), self.scales)
+        largest = np.where(most > 0, np.minimum(largest, most), largest)  # zeros have no scale
         group = np.zeros(self.groups.max(initial=0) + 1)
         inside = self.groups >= 0
         np.maximum.at(group, self.groups[inside], largest[inside])
