@@ -15,6 +15,8 @@ from minibert import objective, signatures, tree
 
 Array = np.ndarray
 Batch = dict[str, Any]
+PADDING = 100  # tokens computed for nothing that cost about as much as one more batch (measured with MiniLM)
+TOKENS = 8192  # of a batch, padding included
 
 
 @functools.lru_cache(maxsize=64)
@@ -33,10 +35,6 @@ def count(batch: Mapping[str, Any]) -> int:
 def longest(network: ModuleType, config: Any) -> int | None:
     """How long a row may be along the first ragged letter; None where all rows are of one size, or have no end."""
     return next((most for _, most in network.lengths(config).values()), None)
-
-
-PADDING = 100  # tokens computed for nothing that cost about as much as one more batch (measured with MiniLM)
-TOKENS = 8192  # of a batch, padding included
 
 
 def alike(sizes: Sequence[int], most: int) -> list[list[int]]:

@@ -42,8 +42,8 @@ _alone = threading.local()  # its `alone`: this thread shares none of its work w
 
 
 def _threads() -> int:
-    """How many threads a loop of this thread may take."""
-    return 1 if getattr(_alone, "alone", False) else THREADS  # read once: `training.sharing` may set it meanwhile
+    """How many threads a loop of this thread may take; asked once, for `training.sharing` may set it."""
+    return 1 if getattr(_alone, "alone", False) else THREADS
 
 
 def beside(f: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
