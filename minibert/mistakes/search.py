@@ -207,7 +207,8 @@ class _Search(Trials):
             chosen = [found for found in chosen if found.id in known]
         cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
         for some in self._ordered(evidence, cover.wrong, chosen):
-            trials += self.run(((*base, found) for found in some), evidence, len(some))
+            trials += self._staged(cover, base, some) if evidence is not self.forward else self._tried(
+                cover, base, some)  # fmt: skip
             parts = cover.parts(trials)
             if cover.open.any():
                 trials += self._solved(cover, [trial for trial in trials if trial.listed], base)
@@ -224,6 +225,41 @@ class _Search(Trials):
             parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
         return bool(parts)
+
+    def _tried(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
+        return self.run(((*base, found) for found in some), cover.evidence, len(some))
+
+    def _staged(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
+        """Trials of what changes a backward everywhere, then of the same in some places. Where every cotangent is
+        supplied, a place shows by itself what the whole shows there, so those alone are tried of which the whole
+        explains something; else all, where the whole explains not all, or of the same place, where it is but one.
+        """
+        of = lambda found: (found.id, found.mutant.what)  # noqa: E731
+        whole = {of(found) for found in some if not found.mutant.where and found.mutant.section == GRADIENTS}
+        inner = [found for found in some if of(found) in whole and found.mutant.where]
+        kept = {id(found) for found in inner}
+        trials = self._tried(cover, base, [found for found in some if id(found) not in kept])
+        if not inner:
+            return trials
+        if self._every_cotangent():
+            told = {of(t.found[-1]) for t in trials}
+            shown = {of(t.found[-1]) for t in trials if cover.explained(t).any()}
+            inner = [found for found in inner if of(found) in shown or of(found) not in told]
+        else:
+            parts = cover.parts(trials)
+            if not cover.open.any():
+                place = {site.path: site.place for site in self.sites}
+                places = {place.get(path) for part in parts for one in part.found for path in one.mutant.sites
+                          if len(one.mutant.sites) == 1}  # fmt: skip
+                inner = [found for found in inner if len(found.mutant.sites) == 1
+                         and place.get(found.mutant.sites[0]) in places]  # fmt: skip
+        return trials + self._tried(cover, base, inner)
+
+    def _every_cotangent(self) -> bool:
+        """Whether the candidate has a gradient of each tensor that the case has one of."""
+        names = (name for held in self.calls.values() for name, *_ in held.values())
+        due = {f"{GRADIENTS}/{name}" for name in names} & self.entries
+        return bool(due) and due <= {*self.given}
 
     def _leaves(self, part: Part, evidence: Evidence, left: np.ndarray) -> bool:
         """Whether, within the calls that it replaces, something stays wrong that nothing explains: then it explains a

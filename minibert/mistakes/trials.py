@@ -101,6 +101,7 @@ class Trials:
         self.right_model = _right_model(case, subject)
         self.sites, self.calls = self.right_model.sites, self.right_model.calls
         self.given = blocks.finite(self.evidence.tensors())
+        self.entries = {*case.entries}
         self.walk = Walk()
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
 

@@ -11,6 +11,7 @@ from minibert import families, layers, ops
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, lineage, only, swap
+from minibert.mistakes.ops.slopes import GELU_SLOPES, bent, placed
 from minibert.mistakes.swap import Replacement, Site, edited, graded
 
 SECTION = {"G": "Activation"}
@@ -323,7 +324,7 @@ entry(
             ("1", lambda x, y: np.ones_like(x)),
             ("that of x·sigmoid(1.702 x)", lambda x, y: sigmoid_gelu(x)[1]),
         )
-    ]),
+    ] + [placed(f"the derivative is {what}", "activation", bent(slope, GELUS)) for what, slope in GELU_SLOPES]),
 )  # fmt: skip
 SELU = 1.0507009873554805, 1.6732632423543772  # λ and α (arXiv 1706.02515, section 2)
 entry(

@@ -25,6 +25,7 @@ from minibert.mistakes.catalogue import (
     unlisted,
     whole,
 )
+from minibert.mistakes.ops.slopes import SOFTMAX_SLOPES
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, swapped
 from minibert.mistakes.swap import edited as on_other
 from minibert.pairs import PAIRS
@@ -1127,6 +1128,7 @@ entry(
             ("P dP, the sum lost", lambda p, d: p * d, True),
             ("P (1 - P) dP", lambda p, d: p * (1 - p) * d, True),
             ("the scale lost", lambda p, d: p * (d - (d * p).sum(-1, keepdims=True)), False),
+            *((what, slope, True) for what, slope in SOFTMAX_SLOPES),
         )
     ],
 )  # fmt: skip

@@ -466,18 +466,49 @@ entry(
         turned_masks("1 dropped, 0 kept", lambda mask: mask.ndim == 4, "attention dropout"),
     ],
 )  # fmt: skip
+def _masked(dy: Array, c: Cache, other: Callable) -> Array:
+    """Dropout's backward with another mask."""
+    return dy if c["keep"] is None else ops.dropout_backward(dy, {**c, "keep": other(c["keep"])})
+
+
+def another_mask(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The backward of a dropout with the mask of another, which is as large."""
+    chosen = [site for site in at if site.name == "dropout"]
+    found = []
+    for lender in chosen:
+        keeps, takes = lending("dropout", ("keep",))
+        role = re.sub(r"\.\d+\.", ".#.", lender.local)
+        for site in chosen:
+            if site is not lender:
+                pairs = {lender.key: keeps, site.key: takes}
+                change = partial(swapped, at=pairs)
+                what = f"the mask of the {lender.words} in the backward"
+                found.append(Mutant(what, change, site.words, "gradients", (site.path,)))
+        del role
+    return found
+
+
 entry(
     "D29", "dropout's backward without its mask, or its factor", "dy · keep / (1 - rate), the forward's mask",
     "own knowledge", "gradient", "OP-DROP-1",
     mutants=[
-        with_dropout(whole(swap(f"no {what} in the backward of hidden dropout", "dropout", graded(ops.dropout, edit),
-                                section="gradients")))
+        with_dropout(placed(f"no {what} in the backward of hidden dropout", "dropout", graded(ops.dropout, edit)))
         for what, edit in (
             ("mask", lambda g, dy, c: dy if c["keep"] is None else dy / dy.dtype.type(1 - c["rate"])),
             ("factor", lambda g, dy, c: dy if c["keep"] is None else dy * c["keep"].astype(dy.dtype)),
             ("mask and no factor", lambda g, dy, c: dy),
+            ("division by the share kept, but its square,", lambda g, dy, c: g / dy.dtype.type(1 - c["rate"])),
+            ("division by the share kept, but a product with it,", lambda g, dy, c: g * dy.dtype.type(1 - c["rate"]) ** 2),
         )
-    ],
+    ] + [
+        with_dropout(placed(f"{what} in the backward of hidden dropout", "dropout", graded(ops.dropout, edit)))
+        for what, edit in (
+            ("what was dropped, for what was kept,", lambda g, dy, c: _masked(dy, c, lambda keep: 1 - keep)),
+            ("the mask of the texts in another order", lambda g, dy, c: _masked(dy, c, lambda keep: keep[::-1])),
+        )
+    ] + [with_dropout(of_attention(what, section="gradients", replacement=factored(change)))
+         for what, change in DROPPED]
+    + [with_dropout(another_mask)],
 )  # fmt: skip
 entry(
     "D24", "dropout not rescaled", "kept values divided by 1 - rate",

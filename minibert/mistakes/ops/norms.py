@@ -13,6 +13,7 @@ from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, field, swap, whole
+from minibert.mistakes.ops.slopes import NORM_SLOPES, NORM_WEIGHTS, normed, placed
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
 SECTION = {"L": "Layer norm and residuals"}
@@ -827,7 +828,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "L12", "a term of the backward lost", "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
+    "L12", "a term of the backward lost, or taken otherwise", "dx needs mean(dy*g) and mean(dy*g*xhat)*xhat",
     "HomericIntelligence/Odyssey#3808; Mnemosyne#730", "gradient", "OP-LN-4",
     mutants=[
         of_norms(text, replacement=lost_terms(*lost), section="gradients")
@@ -839,7 +840,13 @@ entry(
     ] + [of_norms(f"{what} lost", replacement=unscaled(gamma), section="gradients")
          for what, gamma in (("γ", True), ("1/σ", False))]
     + [of_norms(f"means over {what}", replacement=averaged_over(axes), section="gradients")
-       for what, axes in (("positions and features", (-2, -1)), ("all there is", (0, 1, 2)))],
+       for what, axes in (("positions and features", (-2, -1)), ("all there is", (0, 1, 2)))]
+    + [placed(what, "layer_norm", normed(edit)) for what, edit in NORM_SLOPES],
+)  # fmt: skip
+entry(
+    "L30", "another gradient of γ or β", "dγ = Σ dy x̂, dβ = Σ dy", "own knowledge", "gradient", "OP-LN-4",
+    when="averaged or of some rows alone it is O31, O47 and O48",
+    mutants=[placed(what, "layer_norm", normed(edit)) for what, edit in NORM_WEIGHTS],
 )  # fmt: skip
 entry(
     "L13", "fused LN has no backward (gradients silently absent)", "error or gradient",

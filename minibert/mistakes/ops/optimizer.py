@@ -14,7 +14,6 @@ from minibert.golden.subject import Subject, Tensors
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted, whole
-from minibert.mistakes.ops.attention import together
 from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
 from minibert.mistakes.swap import graded, zeros
 
@@ -788,24 +787,6 @@ def handed_out(
     return maker
 
 
-def _averaged_biases() -> list[Callable]:
-    """The biases' gradients the mean over what they are added to, not the sum: of linear layers and norms, and of
-    linear layers alone.
-    """
-
-    def mean(g: tuple, dy: Array, c: Any) -> tuple:
-        rows = dy.dtype.type(max(1, dy.size // dy.shape[-1]))
-        return g[0], {name: a / rows if name == "bias" else a for name, a in g[1].items()}
-
-    pairs = {name: graded(getattr(ops, name), mean) for name in ("linear", "layer_norm")}
-    both = together("the mean over rows and positions", pairs)
-    return [
-        lambda subject, at: [replace(mutant, section=GRADIENTS) for mutant in both(subject, at)[:1]],
-        *(whole(swap(f"the mean over rows and positions, of {what}", name, pairs[name], section=GRADIENTS))
-          for what, name in (("linear layers", "linear"), ("norms", "layer_norm"))),
-    ]  # fmt: skip
-
-
 def _frozen(block: str) -> Callable:
     """The parameters of one layer, or of the embeddings, get no gradient; what the optimizer does with them is open."""
     pair = graded(getattr(layers, block), lambda g, dy, c: zeros(g) if isinstance(g, dict) else (*g[:-1], zeros(g[-1])))
@@ -887,11 +868,6 @@ entry(
         _never_zeroed("never set to 0, clipped as they stand", in_place=True),
         _never_zeroed("never set to 0, nor after a pass before the first step", before=True),
     ],
-)  # fmt: skip
-entry(
-    "O31", "biases' gradients averaged over the rows", "summed over all rows and positions",
-    "own knowledge", "gradient", "OP-LIN-2",
-    mutants=_averaged_biases(),
 )  # fmt: skip
 entry(
     "O36", "a part is frozen", "every parameter has a gradient and learns",

@@ -1,0 +1,309 @@
+"""Mistakes of backwards written by hand: of linear layers, residuals, the pooler, and whole passes.
+
+Those of norms, activations, softmax and attention are made from the tables of `slopes`.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minibert import families, layers, objective, ops, tree
+from minibert.golden.subject import Subject
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry
+from minibert.mistakes.ops.heads import trained
+from minibert.mistakes.ops.optimizer import handed_out
+from minibert.mistakes.ops.slopes import by_text, placed, texts_of
+from minibert.mistakes.swap import Replacement, Site, graded, swapped, zeros
+from minibert.pairs import PAIRS
+
+Array = np.ndarray
+Cache = dict[str, Any]
+SECTION: dict[str, str] = {}
+
+
+# ---- Linear layers and norms -----------------------------------------------------------------------------------------
+def learnt(name: str, leaves: tuple[str, ...], edit: Callable[[str, Array, Array, Cache], Array]) -> Callable:
+    """A linear layer or norm whose parameters get edit(leaf, gradient, dy, cache)."""
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        texts = texts_of(subject)
+
+        def edited(g: tuple, dy: Array, c: Cache) -> tuple:
+            each = by_text(dy, texts)
+            own = {leaf: edit(leaf, g[1][leaf], each, c).astype(dy.dtype) for leaf in leaves if leaf in g[1]}
+            return g[0], {**g[1], **own}
+
+        return graded(getattr(ops, name), edited)
+
+    return made
+
+
+def _share(rows: Callable[[Array], float]) -> Callable:
+    return lambda leaf, g, dy, c: g / dy.dtype.type(max(1, rows(dy)))
+
+
+def _of_some(choose: Callable[[Array], Array]) -> Callable:
+    """The gradient that some rows have: choose(dy) -> dy of these, 0 elsewhere."""
+
+    def edit(leaf: str, g: Array, dy: Array, c: Cache) -> Array:
+        if leaf == "bias":
+            return choose(dy).reshape(-1, dy.shape[-1]).sum(0)
+        x = c["xhat" if "xhat" in c else "x"].reshape(-1, c["xhat" if "xhat" in c else "x"].shape[-1])
+        rows = choose(dy).reshape(-1, dy.shape[-1])
+        return (rows * x).sum(0) if "xhat" in c else rows.T @ x
+
+    return edit
+
+
+def _kept(index: Any) -> Callable[[Array], Array]:
+    """dy where `index` says, 0 elsewhere."""
+
+    def choose(dy: Array) -> Array:
+        held = np.zeros_like(dy)
+        at = index(dy)
+        held[at] = dy[at]
+        return held
+
+    return choose
+
+
+def _first_row(dy: Array) -> tuple[int, ...]:
+    return (0,) * (dy.ndim - 1)
+
+
+BOTH = ("weight", "bias")
+OF = ((("weights'", ("weight",))), (("biases'", ("bias",))), (("weights' and biases'", BOTH)))
+
+
+KINDS = {"linear": "of linear layers", "layer_norm": "of norms"}
+
+
+def _on_leaves(what: str, edit: Callable, of: Any = OF) -> list[Callable]:
+    return [placed(f"{whose} {what}, {kind}", name, learnt(name, leaves, edit))
+            for name, kind in KINDS.items() for whose, leaves in of]  # fmt: skip
+
+
+def _together(what: str, leaves: tuple[str, ...], edit: Callable) -> list[Callable]:
+    """Of linear layers and norms at once."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        chosen = [site for site in at if site.name in KINDS]
+        if {site.name for site in chosen} != {*KINDS}:
+            return []
+        pairs = {site.key: learnt(site.name, leaves, edit)(subject, site) for site in chosen}
+        paths = tuple(site.path for site in chosen)
+        return [Mutant(what, partial(swapped, at=pairs), section=GRADIENTS, sites=paths)]
+
+    return [maker]
+
+
+def _rows(dy: Array) -> int:
+    return dy.size // dy.shape[-1]
+
+
+def _turned(leaf: str, g: Array, dy: Array, c: Cache) -> Array:
+    return g.T if g.shape[0] == g.shape[-1] else g
+
+
+def _passed_turned() -> Callable[[Subject, Site], Replacement | None]:
+    """dx through the weight that is not transposed, where it is square."""
+    made = graded(ops.linear, lambda g, dy, c: (dy @ c["weight"].T, g[1]))
+    return lambda subject, site: made if _square(subject, site) else None
+
+
+def _square(subject: Subject, site: Site) -> bool:
+    shapes = [tree.get(subject.params, path).shape for path in site.params]
+    return any(len(shape) == 2 and shape[0] == shape[1] for shape in shapes)
+
+
+def _weight_turned(subject: Subject, site: Site) -> Replacement | None:
+    return learnt("linear", ("weight",), _turned)(subject, site) if _square(subject, site) else None
+
+
+# ---- Residuals -------------------------------------------------------------------------------------------------------
+def _residual(first: float, second: float) -> list[Callable]:
+    def edit(d: tuple, dy: Array, c: Cache) -> tuple:
+        return d[0] * dy.dtype.type(first), d[1] * dy.dtype.type(second), *d[2:]
+
+    where = ("the residual" if second == 1 else "the sub-layer" if first == 1 else "both")
+    value = first if second == 1 else second
+    return [placed(f"times {value:g}, of {where}", name, graded(getattr(layers, name), edit))
+            for name in ("add_norm", "add")]  # fmt: skip
+
+
+def _unnormed(d: tuple, dy: Array, c: Cache) -> tuple:
+    """The residual's gradient as it was before the norm's backward."""
+    return dy, *d[1:]
+
+
+def _as_dropped(d: tuple, dy: Array, c: Cache) -> tuple:
+    """The residual's gradient behind dropout's backward."""
+    return d[1], *d[1:]
+
+
+# ---- The pooler ------------------------------------------------------------------------------------------------------
+def _moved(edit: Callable[[Array, Array], Array]) -> Callable:
+    """edit(dx, the first token's gradient) for what the pooler sends back."""
+    return graded(layers.pooler, lambda g, dr, c: (edit(g[0], g[0][:, :1]), g[1]))
+
+
+def _at_last(dx: Array, first: Array) -> Array:
+    moved = np.zeros_like(dx)
+    moved[:, -1:] = first
+    return moved
+
+
+# ---- Tensors of another layer ----------------------------------------------------------------------------------------
+def _stale(name: str, fields: tuple[str, ...], what: str) -> Callable:
+    """The backward of an op in a layer has these tensors of the cache of the network's last layer, or of the next."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        stack = [site for site in at if site.name == name and site.layer is not None]
+        roles: dict[tuple[str, str], list[Site]] = {}
+        for site in stack:
+            inside = site.local.partition(f".{site.layer}.")[2]
+            roles.setdefault((site.tower, inside), []).append(site)
+        found = []
+        for role in roles.values():
+            last = role[-1]
+            for site in role[:-1]:
+                keeps, takes = _lending(name, fields)
+                change = partial(swapped, at={last.key: keeps, site.key: takes})
+                found.append(Mutant(f"{what} of the last layer, in the {site.words}", change, site.place,
+                                    GRADIENTS, (site.path,)))  # fmt: skip
+        return found
+
+    return maker
+
+
+def _lending(name: str, fields: tuple[str, ...]) -> tuple[Replacement, Replacement]:
+    held, f = threading.local(), getattr(ops, name)
+
+    def keeps(*args: Any, **given: Any) -> tuple[Array, Cache]:
+        y, held.cache = f(*args, **given)
+        return y, dict(held.cache)
+
+    def backward(dy: Array, c: Cache) -> Any:
+        lent = {field: held.cache[field] for field in fields}
+        if any(np.shape(a) != np.shape(c[field]) for field, a in lent.items()):
+            raise ValueError("rows of another kind")
+        return PAIRS[name].backward(dy, {**c, **lent})
+
+    return Replacement(keeps, PAIRS[name].backward), Replacement(f, backward, faithful=False)
+
+
+# ---- Micro-batches ---------------------------------------------------------------------------------------------------
+def _by_text(subject: Subject) -> list[dict[str, Array]]:
+    """The parameters' gradients of each text of the first batch, as a batch of its own."""
+    module, batch = families.family(subject.family), subject.batches[0]
+    rows = len(next(iter(apart(batch).values())))
+    if rows < 2 or any(np.ndim(a) == 0 or len(a) != rows for a in batch.values() if isinstance(a, np.ndarray)):
+        raise ValueError("no rows that stand alone")
+    found = []
+    for i in range(rows):
+        one = {name: a[i : i + 1] if isinstance(a, np.ndarray) else a for name, a in batch.items()}
+        _, cache = objective.loss(module, subject.params, subject.config, one, dense=True)
+        found.append(tree.flatten(objective.loss_backward(cache)))
+    return found
+
+
+def _accumulated(join: Callable[[list[Array]], Array]) -> Callable:
+    def edit(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
+        names = {path: name for path, name, *_ in families.family(subject.family).names(subject.config)}
+        from minibert.checkpoint.names import to_published
+
+        rows = families.family(subject.family).names(subject.config)
+        each = [to_published(tree.unflatten(one), rows) for one in _by_text(subject)]
+        made = {f"{GRADIENTS}/{name}": join([one[name] for one in each]) for name in each[0]}
+        return {key: made.get(key, a) for key, a in grads.items()} if names else grads
+
+    return edit
+
+
+def _clipped(grads: dict[str, Array], subject: Subject, most: float = 1.0) -> dict[str, Array]:
+    """Each tensor's by its own norm."""
+    norms = {key: float(np.sqrt(np.vdot(g, g))) for key, g in grads.items()}
+    return {key: g * g.dtype.type(min(1.0, most / norms[key])) if norms[key] else g for key, g in grads.items()}
+
+
+# ---- Entries ---------------------------------------------------------------------------------------------------------
+entry(
+    "O31", "biases' gradients averaged over the rows", "summed over all rows and positions",
+    "own knowledge", "gradient", "OP-LIN-2",
+    mutants=[*_together("the mean over rows and positions", ("bias",), _share(_rows)),
+             *_on_leaves("averaged over rows and positions", _share(_rows), OF[1:2]),
+             *_on_leaves("averaged over the rows of the batch", _share(len), OF[1:2])],
+)  # fmt: skip
+entry(
+    "O47", "weights' gradients averaged over what they are summed over", "dW = Σ dyᵀ x, dγ = Σ dy x̂",
+    "own knowledge", "gradient", "OP-LIN-2", when="with those of biases or without; these alone are O31",
+    mutants=[*_together("the mean over rows and positions", BOTH, _share(_rows)),
+             *_together("the mean over the rows of the batch", BOTH, _share(len)),
+             *_on_leaves("averaged over rows and positions", _share(_rows), OF[::2]),
+             *_on_leaves("averaged over the rows of the batch", _share(len), OF[::2])],
+)  # fmt: skip
+entry(
+    "O48", "parameters' gradients of some rows alone", "dW = Σ dyᵀ x, db = Σ dy, over all rows",
+    "own knowledge (= where += is due, a loop that ends early)", "gradient", "OP-LIN-2",
+    mutants=[
+        made for what, choose in (
+            ("the last text's", lambda dy: (slice(-1, None),)), ("the first text's", lambda dy: (slice(0, 1),)),
+            ("the first token's of each text", lambda dy: (slice(None), 0) if dy.ndim > 2 else (slice(None),)),
+        )
+        for made in _on_leaves(what, _of_some(_kept(choose)))
+    ] + _on_leaves("the first row's", _of_some(_kept(_first_row)), OF[1:2]),
+)  # fmt: skip
+entry(
+    "O49", "a square matrix turned round in the backward", "dx = dy W, dW = dyᵀ x",
+    "own knowledge", "gradient", "OP-LIN-2",
+    mutants=[placed("dW transposed", "linear", _weight_turned), placed("dx = dy Wᵀ", "linear", _passed_turned())],
+)  # fmt: skip
+entry(
+    "L31", "a residual's gradient more than once, or another's", "the sum's gradient goes to both, once",
+    "own knowledge", "gradient", "BERT-ENC-1", when="none at all is L22",
+    mutants=[
+        *(made for both in ((2, 1), (1, 2), (0.5, 1), (1, 0.5), (0.5, 0.5), (2, 2), (-1, 1), (1, -1))
+          for made in _residual(*both)),
+        placed("that of before the norm", "add_norm", graded(layers.add_norm, _unnormed)),
+        *(placed("that of behind dropout", name, graded(getattr(layers, name), _as_dropped))
+          for name in ("add_norm", "add")),
+    ],
+)  # fmt: skip
+entry(
+    "H31", "the pooled vector's gradient at another place, or not once", "added to the first token's, once",
+    "own knowledge", "gradient", "BERT-POOL-1", when="none at all is H27",
+    mutants=[
+        trained(placed(what, "pooler", _moved(edit))) for what, edit in (
+            ("at the last token", _at_last),
+            ("at every token", lambda dx, first: np.broadcast_to(first, dx.shape).copy()),
+            ("an equal share at every token", lambda dx, first: np.broadcast_to(first, dx.shape) / dx.shape[1]),
+            ("twice", lambda dx, first: 2 * dx),
+            ("half of it", lambda dx, first: dx / 2),
+        )
+    ],
+)  # fmt: skip
+STALE = (
+    ("layer_norm", ("xhat",), "x̂"), ("layer_norm", ("rstd",), "1/σ"), ("layer_norm", ("weight",), "γ"),
+    ("layer_norm", ("xhat", "rstd"), "x̂ and 1/σ"), ("layer_norm", ("xhat", "rstd", "weight"), "what the norm kept"),
+    ("attention", ("q",), "queries"), ("attention", ("k",), "keys"), ("attention", ("v",), "values"),
+    ("attention", ("q", "k", "v"), "queries, keys and values"), ("attention", ("probs",), "probabilities"),
+    ("attention", ("q", "k", "v", "probs"), "what the attention kept"),
+    ("linear", ("x",), "input"), ("linear", ("weight",), "weight"), ("gelu", ("x",), "input"),
+    ("gelu_tanh", ("x",), "input"), ("relu", ("x",), "input"),
+)  # fmt: skip
+entry(
+    "O50", "a backward that reads what another layer left", "each layer's own cache",
+    "own knowledge (one buffer for all layers, overwritten by the next)", "gradient", "OPT-ORDER-2",
+    mutants=[_stale(*each) for each in STALE if each[0] in PAIRS],
+)  # fmt: skip
+entry(
+    "O51", "gradients of micro-batches joined otherwise", "the gradient of the whole batch's loss",
+    "own knowledge", "gradient", "OPT-ORDER-1", when="in the loss, too, it is S04",
+    mutants=[handed_out(f"{what}, a text a micro-batch", _accumulated(join)) for what, join in (
+        ("the last alone", lambda each: each[-1]), ("the first alone", lambda each: each[0]),
+        ("the sum of their own losses'", sum), ("the mean of their own losses'", lambda each: sum(each) / len(each)),
+    )],
+)  # fmt: skip
