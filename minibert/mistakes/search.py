@@ -10,6 +10,7 @@ tensor, two at once are tried. What nothing explains gets no name, and no clock 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -21,9 +22,10 @@ from minibert.golden import compare
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, term_paths
 from minibert.mistakes import going, words
-from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS
+from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, Mutant
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.stepping import Steps
+from minibert.mistakes.swap import noisy, swapped
 from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
 from minibert.mistakes.words import Diagnosis, Found
 
@@ -121,6 +123,7 @@ class _Search(Trials):
         super().__init__(case, subject, candidate, dtype, rows, seconds)
         self.first = first
         self.parts: list[Part] = []
+        self.reach: dict[str, np.ndarray] = {}
         self.pairs = MOST_PAIRS  # that may still be tried
         self.through: Trial | None = None  # a run of what was found through the optimizer's steps
         self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
@@ -244,16 +247,35 @@ class _Search(Trials):
         if self._every_cotangent():
             told = {of(t.found[-1]) for t in trials}
             shown = {of(t.found[-1]) for t in trials if cover.explained(t).any()}
-            inner = [found for found in inner if of(found) in shown or of(found) not in told]
+            first = [found for found in inner if of(found) in shown or of(found) not in told]
+            trials += self._tried(cover, base, first)
+            cover.parts(trials)
+            if not cover.left.any():
+                return trials
+            kept = {id(found) for found in first}  # what several calls add to shows in none of them alone
+            inner = [found for found in inner if id(found) not in kept
+                     and any(self._reached(path, cover.evidence)[cover.left].any() for path in found.mutant.sites)]
         else:
-            parts = cover.parts(trials)
+            cover.parts(trials)
             if not cover.open.any():
+                parts = cover.parts(trials)
                 place = {site.path: site.place for site in self.sites}
                 places = {place.get(path) for part in parts for one in part.found for path in one.mutant.sites
                           if len(one.mutant.sites) == 1}  # fmt: skip
                 inner = [found for found in inner if len(found.mutant.sites) == 1
                          and place.get(found.mutant.sites[0]) in places]  # fmt: skip
         return trials + self._tried(cover, base, inner)
+
+    def _reached(self, path: str, evidence: Evidence) -> np.ndarray:
+        """The tensors that change with what the backward of this call gives."""
+        if path not in self.reach:
+            site = next(site for site in self.sites if site.path == path)
+            probe = Mutant("", partial(swapped, at={site.key: noisy(site.name)}), section=GRADIENTS)
+            trial = self.trial((Found(next(iter(CATALOGUE.values())), probe),), evidence)
+            none = np.ones(len(evidence.keys), bool)
+            self.reach[path] = none if trial is None else ~(
+                np.abs(trial.residuals - self.trial((), evidence).residuals) <= 1e-6)  # fmt: skip
+        return self.reach[path]
 
     def _every_cotangent(self) -> bool:
         """Whether the candidate has a gradient of each tensor that the case has one of."""

@@ -56,6 +56,20 @@ def graded(f: Callable, edit: Callable[[Any, np.ndarray, Any], Any]) -> Replacem
     return Replacement(f, lambda dy, c: edit(backward(dy, c), dy, c), faithful=False)
 
 
+def noisy(name: str) -> Replacement:
+    """An op or block whose gradients have noise added: what depends on them changes."""
+
+    def edit(gradient: Any) -> Any:
+        if isinstance(gradient, tuple):
+            return tuple(map(edit, gradient))
+        rng = np.random.default_rng(0)
+        return tree.map(lambda a: a + (np.abs(a).max(initial=0) or 1) * rng.standard_normal(a.shape), gradient)
+
+    forward, backward = (PAIRS[name].forward, PAIRS[name].backward) if name in PAIRS else (
+        half.__wrapped__ for half in BLOCKS[name])  # fmt: skip
+    return Replacement(forward, lambda dy, c: edit(backward(dy, c)), faithful=False)
+
+
 def turned(f: Callable, **maps: tuple[Callable, Callable]) -> Replacement:
     """The op on arguments that are turned by linear maps, their gradients turned back: name = (map, its adjoint)."""
     f, backward = _halves(f)

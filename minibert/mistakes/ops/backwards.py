@@ -3,6 +3,7 @@
 Those of norms, activations, softmax and attention are made from the tables of `slopes`.
 """
 
+import re
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +16,8 @@ from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry
 from minibert.mistakes.ops.heads import trained
 from minibert.mistakes.ops.optimizer import handed_out
-from minibert.mistakes.ops.slopes import by_text, placed, texts_of
-from minibert.mistakes.swap import Replacement, Site, graded, swapped, zeros
+from minibert.mistakes.ops.slopes import by_text, lending, placed, texts_of
+from minibert.mistakes.swap import Replacement, Site, graded, swapped
 from minibert.pairs import PAIRS
 
 Array = np.ndarray
@@ -123,6 +124,114 @@ def _weight_turned(subject: Subject, site: Site) -> Replacement | None:
     return learnt("linear", ("weight",), _turned)(subject, site) if _square(subject, site) else None
 
 
+def _past() -> Callable[[Subject, Site], Replacement | None]:
+    """dx = dy of a square matrix."""
+    made = graded(ops.linear, lambda g, dy, c: (dy, g[1]))
+    return lambda subject, site: made if _square(subject, site) else None
+
+
+# ---- Into queries, keys and values -----------------------------------------------------------------------------------
+QKV = r".*\.(query|key|value)"
+
+
+def _joined(query: float, key: float, value: float) -> Callable[[Subject, Site], Replacement]:
+    """What the three send back, times these."""
+    times = {"query": query, "key": key, "value": value}
+
+    def made(subject: Subject, site: Site) -> Replacement:
+        factor = times[site.local.rpartition(".")[2]]
+        return graded(ops.linear, lambda g, dy, c: (g[0] * dy.dtype.type(factor), g[1]))
+
+    return made
+
+
+def _by_weights_of(name: str) -> Callable[[Subject, Site], Replacement | None]:
+    """dx of all three by the weights of one."""
+
+    def made(subject: Subject, site: Site) -> Replacement | None:
+        own = next((path for path in site.params if path.endswith(".weight")), "")
+        path = own.rpartition(".")[0].rpartition(".")[0] + f".{name}.weight"
+        try:
+            weight = tree.get(subject.params, path)
+        except (KeyError, TypeError, ValueError):
+            return None
+        if weight.shape != tree.get(subject.params, own).shape:
+            return None
+        return graded(ops.linear, lambda g, dy, c: ((dy @ weight.astype(dy.dtype)), g[1]))
+
+    return made
+
+
+# ---- Another tensor for the input ------------------------------------------------------------------------------------
+def _misread(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """A linear layer's dW from what another op of the same layer, or head, was given or gave, at one place of all
+    layers and at each.
+    """
+    chosen = [site for site in at if site.name in ("linear", "layer_norm", "tanh", "activation")]
+    roles: dict[tuple[str, str, bool], list[tuple[Site, Site]]] = {}
+    for site in chosen:
+        for lender in chosen:
+            near = site.name == "linear" and _near(site, lender)
+            for given in (True, False) if near else ():
+                if (lender is not site or not given) and _fits(subject, site, lender, given):
+                    role = tuple(re.sub(r"\.\d+\.", ".#.", one.local) for one in (site, lender))
+                    roles.setdefault((*role, given), []).append((site, lender))
+    found = []
+    for (*_, given), pairs in roles.items():
+        for some in [pairs, *([pair] for pair in pairs if len(pairs) > 1)]:
+            site, lender = some[0]
+            what = f"dW of {_words(site)} from what {_words(lender)} {'was given' if given else 'gave'}"
+            change = partial(swapped, at=dict(item for pair in some for item in _reading(*pair, given)))
+            where = "" if some is pairs else site.place
+            found.append(Mutant(what, change, where, GRADIENTS, tuple(pair[0].path for pair in some)))
+    return found
+
+
+def _near(site: Site, lender: Site) -> bool:
+    if site.tower != lender.tower or site.layer != lender.layer:
+        return False
+    return site.layer is not None or site.local.rpartition(".")[0] == lender.local.rpartition(".")[0]
+
+
+def _words(site: Site) -> str:
+    return "the " + (site.words.partition(f"layer {site.layer} ")[2] or site.words)
+
+
+def _fits(subject: Subject, site: Site, lender: Site, given: bool) -> bool:
+    """Whether the lender's tensor may be as wide as the input."""
+    sizes = [tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")]
+    theirs = [tree.get(subject.params, path).shape for path in lender.params if path.endswith("weight")]
+    if not sizes or (not theirs and lender.name in ("linear", "layer_norm")):
+        return False
+    return not theirs or theirs[0][-1 if given else 0] == sizes[0][-1]
+
+
+def _reading(site: Site, lender: Site, given: bool) -> list[tuple[Any, Replacement]]:
+    held = threading.local()
+    f = layers.activation if lender.name == "activation" else getattr(ops, lender.name)
+
+    def kept(*args: Any, **more: Any) -> tuple[Array, Any]:
+        y, c = f(*args, **more)
+        held.tensor = args[0] if given else y
+        return y, dict(c)
+
+    def own(*args: Any, **more: Any) -> tuple[Array, Any]:
+        return kept(*args, **more) if lender is site else ops.linear(*args, **more)
+
+    def backward(dy: Array, c: Cache) -> tuple:
+        dx, g = PAIRS["linear"].backward(dy, c)
+        if held.tensor.shape != c["x"].shape:
+            raise ValueError("a tensor of another shape")
+        rows = held.tensor.reshape(-1, held.tensor.shape[-1])
+        return dx, {**g, "weight": dy.reshape(-1, dy.shape[-1]).T @ rows}
+
+    pairs = [(site.key, Replacement(own, backward, faithful=False))]
+    if lender is not site:
+        half = layers.activation_backward if lender.name == "activation" else PAIRS[lender.name].backward
+        pairs.insert(0, (lender.key, Replacement(kept, half)))
+    return pairs
+
+
 # ---- Residuals -------------------------------------------------------------------------------------------------------
 def _residual(first: float, second: float) -> list[Callable]:
     def edit(d: tuple, dy: Array, c: Cache) -> tuple:
@@ -132,6 +241,10 @@ def _residual(first: float, second: float) -> list[Callable]:
     value = first if second == 1 else second
     return [placed(f"times {value:g}, of {where}", name, graded(getattr(layers, name), edit))
             for name in ("add_norm", "add")]  # fmt: skip
+
+
+def _more(value: float) -> Callable:
+    return lambda d, dy, c: (d[0] * dy.dtype.type(value), *d[1:])
 
 
 def _unnormed(d: tuple, dy: Array, c: Cache) -> tuple:
@@ -170,29 +283,13 @@ def _stale(name: str, fields: tuple[str, ...], what: str) -> Callable:
         for role in roles.values():
             last = role[-1]
             for site in role[:-1]:
-                keeps, takes = _lending(name, fields)
+                keeps, takes = lending(name, fields)
                 change = partial(swapped, at={last.key: keeps, site.key: takes})
                 found.append(Mutant(f"{what} of the last layer, in the {site.words}", change, site.place,
                                     GRADIENTS, (site.path,)))  # fmt: skip
         return found
 
     return maker
-
-
-def _lending(name: str, fields: tuple[str, ...]) -> tuple[Replacement, Replacement]:
-    held, f = threading.local(), getattr(ops, name)
-
-    def keeps(*args: Any, **given: Any) -> tuple[Array, Cache]:
-        y, held.cache = f(*args, **given)
-        return y, dict(held.cache)
-
-    def backward(dy: Array, c: Cache) -> Any:
-        lent = {field: held.cache[field] for field in fields}
-        if any(np.shape(a) != np.shape(c[field]) for field, a in lent.items()):
-            raise ValueError("rows of another kind")
-        return PAIRS[name].backward(dy, {**c, **lent})
-
-    return Replacement(keeps, PAIRS[name].backward), Replacement(f, backward, faithful=False)
 
 
 # ---- Micro-batches ---------------------------------------------------------------------------------------------------
@@ -257,9 +354,33 @@ entry(
     ] + _on_leaves("the first row's", _of_some(_kept(_first_row)), OF[1:2]),
 )  # fmt: skip
 entry(
-    "O49", "a square matrix turned round in the backward", "dx = dy W, dW = dyᵀ x",
+    "O49", "a square matrix turned round, or left out, in the backward", "dx = dy W, dW = dyᵀ x",
     "own knowledge", "gradient", "OP-LIN-2",
-    mutants=[placed("dW transposed", "linear", _weight_turned), placed("dx = dy Wᵀ", "linear", _passed_turned())],
+    mutants=[
+        placed("dx = dy", "linear", _past()), placed("dW transposed", "linear", _weight_turned),
+        placed("dx = dy Wᵀ", "linear", _passed_turned()),
+        placed("dx = dy Wᵀ, of queries, keys and values", "linear", _passed_turned(), QKV),
+        placed("dW transposed, of queries, keys and values", "linear", _weight_turned, QKV),
+    ],
+)  # fmt: skip
+entry(
+    "A56", "queries', keys' and values' gradients joined otherwise", "dx = dQ W_q + dK W_k + dV W_v",
+    "own knowledge (= where += is due)", "gradient", "BERT-ATT-1", when="of one that is lost it is O37, too",
+    mutants=[
+        *(placed(what, "linear", _joined(*times), QKV) for what, times in (
+            ("that of the values alone", (0, 0, 1)), ("that of the keys alone", (0, 1, 0)),
+            ("that of the queries alone", (1, 0, 0)), ("their mean", (1 / 3, 1 / 3, 1 / 3)),
+            ("without the queries'", (0, 1, 1)), ("without the keys'", (1, 0, 1)), ("without the values'", (1, 1, 0)),
+            ("the queries' twice", (2, 1, 1)), ("the keys' twice", (1, 2, 1)), ("the values' twice", (1, 1, 2)),
+        )),
+        *(placed(f"all by the weights of the {name}", "linear", _by_weights_of(name), QKV)
+          for name in ("query", "key", "value")),
+    ],
+)  # fmt: skip
+entry(
+    "O52", "a weight's gradient from another tensor than the layer's input", "dW = dyᵀ x, x what the layer was given",
+    "own knowledge (a buffer written to in place, a variable used again)", "gradient", "OP-LIN-2",
+    mutants=[_misread],
 )  # fmt: skip
 entry(
     "L31", "a residual's gradient more than once, or another's", "the sum's gradient goes to both, once",
@@ -267,6 +388,8 @@ entry(
     mutants=[
         *(made for both in ((2, 1), (1, 2), (0.5, 1), (1, 0.5), (0.5, 0.5), (2, 2), (-1, 1), (1, -1))
           for made in _residual(*both)),
+        *(placed(f"times {value}, behind the sub-layer", name, graded(getattr(layers, name), _more(value)))
+          for value in (2, 0.5, -1) for name in ("self_attention", "feed_forward")),
         placed("that of before the norm", "add_norm", graded(layers.add_norm, _unnormed)),
         *(placed("that of behind dropout", name, graded(getattr(layers, name), _as_dropped))
           for name in ("add_norm", "add")),

@@ -22,7 +22,7 @@ from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
-from minibert.mistakes.ops.attention import rounded_products, together
+from minibert.mistakes.ops.attention import of_attention, rounded_products, together
 from minibert.mistakes.ops.losses import (
     all_asked,
     batched,
@@ -36,7 +36,8 @@ from minibert.mistakes.ops.losses import (
     slots,
     there,
 )
-from minibert.mistakes.swap import Replacement, edited, graded
+from minibert.mistakes.ops.slopes import DROPPED, factored, lending, placed
+from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped
 
 SECTION = {"D": "Data, masking, mode"}
 
@@ -466,7 +467,7 @@ entry(
         turned_masks("1 dropped, 0 kept", lambda mask: mask.ndim == 4, "attention dropout"),
     ],
 )  # fmt: skip
-def _masked(dy: Array, c: Cache, other: Callable) -> Array:
+def _masked(dy: Array, c: dict[str, Any], other: Callable) -> Array:
     """Dropout's backward with another mask."""
     return dy if c["keep"] is None else ops.dropout_backward(dy, {**c, "keep": other(c["keep"])})
 
@@ -477,14 +478,12 @@ def another_mask(subject: Subject, at: list[Site]) -> list[Mutant]:
     found = []
     for lender in chosen:
         keeps, takes = lending("dropout", ("keep",))
-        role = re.sub(r"\.\d+\.", ".#.", lender.local)
         for site in chosen:
             if site is not lender:
                 pairs = {lender.key: keeps, site.key: takes}
                 change = partial(swapped, at=pairs)
                 what = f"the mask of the {lender.words} in the backward"
                 found.append(Mutant(what, change, site.words, "gradients", (site.path,)))
-        del role
     return found
 
 
@@ -497,8 +496,8 @@ entry(
             ("mask", lambda g, dy, c: dy if c["keep"] is None else dy / dy.dtype.type(1 - c["rate"])),
             ("factor", lambda g, dy, c: dy if c["keep"] is None else dy * c["keep"].astype(dy.dtype)),
             ("mask and no factor", lambda g, dy, c: dy),
-            ("division by the share kept, but its square,", lambda g, dy, c: g / dy.dtype.type(1 - c["rate"])),
-            ("division by the share kept, but a product with it,", lambda g, dy, c: g * dy.dtype.type(1 - c["rate"]) ** 2),
+            ("single division by the share kept", lambda g, dy, c: g / dy.dtype.type(1 - c["rate"])),
+            ("division, but a product,", lambda g, dy, c: g * dy.dtype.type(1 - c["rate"]) ** 2),
         )
     ] + [
         with_dropout(placed(f"{what} in the backward of hidden dropout", "dropout", graded(ops.dropout, edit)))

@@ -13,7 +13,7 @@ from minibert import families, layers, ops, optim, tree
 from minibert.golden.subject import Subject, Tensors
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted, whole
+from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted
 from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
 from minibert.mistakes.swap import graded, zeros
 
@@ -958,7 +958,8 @@ entry(
     mutants=[
         *(_unlearnt("layer_norm", leaves, ".*", FROZEN)
           for leaves in (("weight", "bias"), ("weight",), ("bias",))),
-        *(_unlearnt("linear", leaves, r"(?!.*\.decoder$).*", FROZEN) for leaves in (("bias",), ("weight", "bias"))),
+        *(_unlearnt("linear", leaves, r"(?!.*\.decoder$).*", FROZEN)
+          for leaves in (("bias",), ("weight",), ("weight", "bias"))),
     ],
 )  # fmt: skip
 entry(

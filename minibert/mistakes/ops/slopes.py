@@ -5,6 +5,7 @@ Each table is of (what in words, a function), from which the entries of norms, a
 
 import math
 import re
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from minibert import layers, ops
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, swap
 from minibert.mistakes.swap import Replacement, Site, graded
+from minibert.pairs import PAIRS
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -26,8 +28,8 @@ def placed(what: str, name: str, replacement: Any, paths: str = ".*", **fields: 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         chosen = [site for site in at if site.name == name and site.layer is not None]
         roles = {re.sub(r"\.\d+\.", ".#.", site.local): site for site in chosen}
-        groups = [(site.words.partition(f"layer {site.layer} ")[2] or site.words,
-                   re.escape(role).replace(r"\#", r"\d+").replace("#", r"\d+")) for role, site in roles.items()]  # fmt: skip
+        words = {role: site.words.partition(f"layer {site.layer} ")[2] or site.words for role, site in roles.items()}
+        groups = [(words[role], re.escape(role).replace(r"\#", r"\d+")) for role in roles]
         return swap(what, name, replacement, paths, groups, section=GRADIENTS, **fields)(subject, at)
 
     return maker
@@ -260,8 +262,8 @@ def turned(a: Array) -> Array:
 
 
 def _as_read(a: Array) -> Array:
-    """(B, T, H, K) for (B, H, T, K), read without a transposition: what a reshape alone makes of heads."""
-    return a.reshape(a.shape[0], a.shape[2], a.shape[1], a.shape[3]).transpose(0, 2, 1, 3)
+    """Of heads (B, H, T, K) what a reshape of (B, T, H·K) alone makes."""
+    return a.swapaxes(1, 2).reshape(a.shape)
 
 
 FACTORS = (  # (what, does it concern rows of one kind, {of what: o -> it})
@@ -318,7 +320,8 @@ def factored(change: dict[str, Callable[[Factors], Array]]) -> Replacement:
         p, d, q = c["probs"], c["dropout"], c["q"]
         hidden = q.dtype.type((q.shape[-1] * q.shape[1]) ** -0.5)
         o = Factors(q=q, k=c["k"], v=c["v"], scale=c["scale"], probs=p, dropout=1 if d is None else d,
-                    used=p if d is None else p * d, hidden=hidden, dy=dy, factor=1 if d is None else d.max())  # fmt: skip
+                    used=p if d is None else p * d, hidden=hidden, dy=dy,
+                    factor=1 if d is None else d.max())  # fmt: skip
         rules = {
             "dy": lambda o: o.dy, "dused": lambda o: o.dy @ turned(o.v), "dprobs": lambda o: o.dused * o.dropout,
             "dscores": lambda o: o.probs * (o.dprobs - _inner(o.probs, o.dprobs)),
@@ -339,8 +342,6 @@ def factored(change: dict[str, Callable[[Factors], Array]]) -> Replacement:
         return given if c["bias"] is None else (*given, ops.attending.summed(o.dscores, c["bias"]))
 
     def seen(part: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
-        from minibert.pairs import PAIRS
-
         value, cotangent = PAIRS["attention"].parts.seen(part, c, dy)
         if dy is None:
             return value, cotangent
@@ -353,3 +354,20 @@ def factored(change: dict[str, Callable[[Factors], Array]]) -> Replacement:
 def read_plainly() -> Replacement:
     """Heads whose gradient is merged by a reshape alone."""
     return graded(ops.split_heads, lambda dx, dy, c: dy.reshape(dx.shape))
+
+
+def lending(name: str, fields: tuple[str, ...]) -> tuple[Replacement, Replacement]:
+    """An op whose cache is kept, and one whose backward takes these fields of what was kept."""
+    held, f = threading.local(), getattr(ops, name)
+
+    def keeps(*args: Any, **given: Any) -> tuple[Array, Cache]:
+        y, held.cache = f(*args, **given)
+        return y, dict(held.cache)
+
+    def backward(dy: Array, c: Cache) -> Any:
+        lent = {field: held.cache[field] for field in fields}
+        if any(np.shape(a) != np.shape(c[field]) for field, a in lent.items()):
+            raise ValueError("rows of another kind")
+        return PAIRS[name].backward(dy, {**c, **lent})
+
+    return Replacement(keeps, PAIRS[name].backward), Replacement(f, backward, faithful=False)
