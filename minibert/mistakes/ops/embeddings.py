@@ -539,6 +539,70 @@ entry(
                                    averaged_before(), section="gradients")),
     ],
 )  # fmt: skip
+def _scattered(choose: Callable) -> Callable[[Subject, Site], Replacement]:
+    """Another scatter: choose(ids, dy, length) -> the table's gradient."""
+
+    def edit(g: dict[str, Array], dy: Array, c: Cache) -> dict[str, Array]:
+        made = choose(c["ids"], dy, c["length"])
+        if made.shape != g["weight"].shape:
+            raise ValueError("a table of another size")
+        if c["padding_idx"] is not None:
+            made[c["padding_idx"]] = 0
+        return {"weight": made.astype(dy.dtype)}
+
+    return graded(ops.embedding, edit)
+
+
+def _added(ids: Array, dy: Array, length: int) -> Array:
+    found = np.zeros((length, dy.shape[-1]), dy.dtype)
+    np.add.at(found, ids.reshape(-1), dy.reshape(-1, dy.shape[-1]))
+    return found
+
+
+def _once_a_text(ids: Array, dy: Array, length: int) -> Array:
+    """Repeated ids overwrite each other within a text, texts are added."""
+    found = np.zeros((length, dy.shape[-1]), dy.dtype)
+    for row, slopes in zip(ids, dy, strict=True):
+        own = np.zeros_like(found)
+        own[row] = slopes
+        found += own
+    return found
+
+
+def _of_one_text(which: int) -> Callable[[Subject, Site], Replacement | None]:
+    """The position table's gradient that of one text alone, though one row of positions serves all."""
+    made = summed()
+
+    def backward(dy: Array, c: Cache) -> Any:
+        alone = np.zeros_like(dy)
+        alone[which] = dy[which]
+        return {**made.backward(dy, c), "position": made.backward(alone, c)["position"]}
+
+    return lambda subject, site: replace(made, backward=backward, faithful=False)
+
+
+entry(
+    "E32", "a table's gradient of some texts alone, or at other rows", "each row's, added where it was looked up",
+    "own knowledge", "gradient", "OP-EMB-2", when="where repeated ids overwrite each other it is E11",
+    mutants=[
+        swap(what, "embedding", _scattered(choose), groups=TABLES, section="gradients")
+        for what, choose in (
+            ("the last text's alone", lambda ids, dy, n: _added(ids[-1:], dy[-1:], n)),
+            ("the first text's alone", lambda ids, dy, n: _added(ids[:1], dy[:1], n)),
+            ("overwritten within a text, texts added", _once_a_text),
+            ("all at row 0", lambda ids, dy, n: _added(0 * ids, dy, n)),
+            ("all at row 1", lambda ids, dy, n: _added(0 * ids + 1, dy, n)),
+            ("at the row behind", lambda ids, dy, n: _added((ids + 1) % n, dy, n)),
+            ("at the row before", lambda ids, dy, n: _added((ids - 1) % n, dy, n)),
+            ("rows in the other order", lambda ids, dy, n: _added(n - 1 - ids, dy, n)),
+            ("the total at each row", lambda ids, dy, n: (_added(ids, np.broadcast_to(
+                dy.sum(tuple(range(dy.ndim - 1))), dy.shape), n) != 0) * dy.sum(tuple(range(dy.ndim - 1)))),
+            ("averaged over all tokens", lambda ids, dy, n: _added(ids, dy, n) / max(1, dy.size // dy.shape[-1])),
+        )
+    ] + [looked_up("position", swap(f"of the {name} text alone, of the positions", "embeddings", _of_one_text(which),
+                                    section="gradients", silent=silent))
+         for name, which in (("first", 0), ("last", -1)) for silent in ("", r"gradients/.*\.tables\.position")],
+)  # fmt: skip
 entry(
     "E24", "positions clipped, or from the row's end on", "0 to T - 1, from left to right",
     "own knowledge (a gather that clips)", "output", "BERT-EMB-2", when="where positions are plain",

@@ -463,6 +463,11 @@ entry(
         for what, edit in (
             ("1 - x²", lambda g, dy, c: dy * (1 - np.arctanh(c["y"]) ** 2)),
             ("1 - y", lambda g, dy, c: dy * (1 - c["y"])),
+            ("1 - tanh² y", lambda g, dy, c: dy * (1 - np.tanh(c["y"]) ** 2)),
+            ("1 + y²", lambda g, dy, c: dy * (1 + c["y"] ** 2)),
+            ("y²", lambda g, dy, c: dy * c["y"] ** 2),
+            ("-y²", lambda g, dy, c: -dy * c["y"] ** 2),
+            ("dy - y²", lambda g, dy, c: dy - c["y"] ** 2),
             ("y (1 - y), the sigmoid's", lambda g, dy, c: dy * c["y"] * (1 - c["y"])),
             ("1", lambda g, dy, c: dy),
         )

@@ -551,6 +551,36 @@ entry(
         for what, logarithm in (("the softmax is taken twice", True), ("no logarithm", False))
     ],
 )  # fmt: skip
+def _whole_p(dy: Any, c: Cache, f: Callable = lambda z, p: p, each: bool = True) -> Array:
+    """f(logits, their softmax), with each row's weight."""
+    z = c["logits"].reshape(-1, c["logits"].shape[-1])
+    found = f(z, ops.softmax(z)[0]) * ((dy * c["weights"])[:, None] if each else 1)
+    return found.astype(z.dtype).reshape(c["logits"].shape)
+
+
+def _onehot(c: Cache) -> Array:
+    width = c["logits"].shape[-1]
+    return np.eye(width, dtype=c["logits"].dtype)[c["labels"]].reshape(c["logits"].shape)
+
+
+def _relabelled(g: Array, dy: Array, c: Cache, by: int) -> Array:
+    return ops.cross_entropy_backward(dy, {**c, "labels": np.roll(c["labels"], by)})
+
+
+def _rolled(g: Array, by: int) -> Array:
+    return np.roll(g.reshape(-1, g.shape[-1]), by, 0).reshape(g.shape)
+
+
+def _multiplied_slope(of: Callable, value: float) -> Callable:
+    times = graded(ops.cross_entropy, lambda g, dy, c: g * g.dtype.type(value))
+    return of(f"times {solving.shown(value)}", times, section="gradients")
+
+
+def _divisors(subject: Subject) -> tuple[float, ...]:
+    rows = float(len(next(iter(subject.batches[0].values()))))
+    return (0.5, 2.0, rows, 1 / rows, -1.0)
+
+
 entry(
     "S18", "another gradient under the loss's value", "(p - onehot) / how many count",
     "own knowledge", "gradient", "OP-CE-4",
@@ -561,7 +591,24 @@ entry(
             ("p, without the label", _without_label),
             ("that of the sum", _of_sum),
             ("the sign turned", lambda g, dy, c: -g),
+            ("none", lambda g, dy, c: 0 * g),
+            ("-onehot alone", lambda g, dy, c: g - _whole_p(dy, c)),
+            ("the label's entry alone", lambda g, dy, c: g * _onehot(c)),
+            ("all but the label's entry", lambda g, dy, c: g * (1 - _onehot(c))),
+            ("the logits for p", lambda g, dy, c: g - _whole_p(dy, c) + _whole_p(dy, c, lambda z, p: z)),
+            ("2p (p - onehot)", lambda g, dy, c: 2 * g * _whole_p(1, c, each=False)),
+            ("p (1 - p) (p - onehot)", lambda g, dy, c: g * _whole_p(1, c, lambda z, p: p * (1 - p), False)),
+            ("the mean over classes", lambda g, dy, c: g / g.shape[-1]),
+            ("none where the label is 0", lambda g, dy, c: g * (c["labels"] != 0).reshape(*g.shape[:-1], 1)),
+            ("none of class 0", lambda g, dy, c: g * (np.arange(g.shape[-1]) != 0)),
+            ("the label one place on", lambda g, dy, c: _relabelled(g, dy, c, 1)),
+            ("the label one place before", lambda g, dy, c: _relabelled(g, dy, c, -1)),
+            ("a row further", lambda g, dy, c: _rolled(g, 1)),
+            ("a row before", lambda g, dy, c: _rolled(g, -1)),
         )
+    ] + [
+        solving.solvable(partial(_multiplied_slope, of), 0.5, _divisors, 1.0, least=-1e6)
+        for of in (of_tokens, of_pairs)
     ] + [
         of_tokens(f"{what} have one, too, of label 0", widened(which), section="gradients")
         for what, which in (("positions that do not count", all_asked), ("tokens that do not count", _unmasked))

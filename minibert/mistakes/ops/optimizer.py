@@ -456,6 +456,7 @@ entry(
         taken("the decay is multiplied by the peak rate", lambda w, lr, peak: peak * w),
     ]),
 )  # fmt: skip
+MORE = (("twice", 2.0), ("taken away", -1.0))
 entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
     "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656", "gradient", "BERT-MLM-3",
@@ -465,6 +466,9 @@ entry(
         only_when_tied(swap("the decoder's part alone", "embedding", lookup_gradient(0), r".*\.word",
                             section="gradients")),
         tied_gradient("the look-up's part alone", 0),
+        *(only_when_tied(tied_gradient(f"the decoder's part {what}", factor)) for what, factor in MORE),
+        *(only_when_tied(swap(f"the look-up's part {what}", "embedding", lookup_gradient(factor), r".*\.word",
+                              section="gradients")) for what, factor in MORE),
         only_when_tied(part("the tied table counted twice in the norm", clip=_clip_table_twice)),
         *(only_when_tied(_updated_twice(what, apart)) for what, apart in
           (("the tied table is updated twice", False), ("the tied table is updated twice, with two states", True))),

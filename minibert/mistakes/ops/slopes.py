@@ -307,6 +307,11 @@ DROPPED = (  # where probabilities are dropped
     ("values' by the probabilities before dropout", {"dv": lambda o: turned(o.probs) @ o.dy}),
     ("no mask of dropout behind the softmax", {"dprobs": lambda o: o.dused * o.factor}),
     ("no factor of dropout behind the softmax", {"dprobs": lambda o: o.dused * (o.dropout != 0)}),
+    ("what was dropped, for what was kept, behind the softmax",
+     {"dprobs": lambda o: o.dused * (o.factor - o.dropout)}),
+    ("the square of dropout's factor behind the softmax", {"dprobs": lambda o: o.dused * o.dropout * o.factor}),
+    ("a product for dropout's division behind the softmax", {"dprobs": lambda o: o.dused * o.dropout / o.factor**2}),
+    ("the mask of the texts in another order behind the softmax", {"dprobs": lambda o: o.dused * o.dropout[::-1]}),
     ("no dropout behind the softmax", {"dprobs": lambda o: o.dused}),
     ("the softmax's slope of dropped probabilities", {"dscores": lambda o: o.used * (o.dprobs - _inner(
         o.used, o.dprobs))}),
@@ -358,16 +363,26 @@ def read_plainly() -> Replacement:
 
 def lending(name: str, fields: tuple[str, ...]) -> tuple[Replacement, Replacement]:
     """An op whose cache is kept, and one whose backward takes these fields of what was kept."""
-    held, f = threading.local(), getattr(ops, name)
+    held, (f, own) = threading.local(), (
+        (layers.activation, layers.activation_backward) if name == "activation"
+        else (getattr(ops, name), PAIRS[name].backward))  # fmt: skip
 
     def keeps(*args: Any, **given: Any) -> tuple[Array, Cache]:
         y, held.cache = f(*args, **given)
         return y, dict(held.cache)
 
     def backward(dy: Array, c: Cache) -> Any:
-        lent = {field: held.cache[field] for field in fields}
-        if any(np.shape(a) != np.shape(c[field]) for field, a in lent.items()):
-            raise ValueError("rows of another kind")
-        return PAIRS[name].backward(dy, {**c, **lent})
+        return own(dy, lent(c))
 
-    return Replacement(keeps, PAIRS[name].backward), Replacement(f, backward, faithful=False)
+    def lent(c: Cache) -> Cache:
+        found = {field: held.cache[field] for field in fields}
+        if any(np.shape(a) != np.shape(c[field]) for field, a in found.items() if isinstance(a, np.ndarray)):
+            raise ValueError("rows of another kind")
+        return {**c, **found}
+
+    def seen(part: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
+        value, cotangent = PAIRS[name].parts.seen(part, c, dy)
+        return value, cotangent if dy is None else PAIRS[name].parts.seen(part, lent(c), dy)[1]
+
+    takes = Replacement(f, backward, faithful=False, seen=seen if name == "attention" else None)
+    return Replacement(keeps, own), takes
