@@ -83,7 +83,8 @@ def run(w, batch, config):
     """(every named tensor, every gradient) of one batch."""
     f, d, g, kept = {}, {}, {}, []
     ids, types, mask = batch["input_ids"], batch["segment_ids"], batch["input_mask"]
-    heads, eps, layers, T = config["num_attention_heads"], config["layer_norm_eps"], config["num_hidden_layers"], ids.shape[1]
+    heads, eps, layers = (config[name] for name in ("num_attention_heads", "layer_norm_eps", "num_hidden_layers"))
+    T = ids.shape[1]
     dtype = w[TABLE].dtype
     hidden, attentive = config["hidden_dropout_prob"], config["attention_probs_dropout_prob"]
     keep = lambda name: batch.get(f"dropout/{name}.dropout")  # noqa: E731
@@ -210,9 +211,10 @@ def run(w, batch, config):
     np.add.at(dwords, ids, dsum)
     dwords[config["pad_token_id"]] = 0
     g[TABLE] = dtable + dwords
-    dkinds = g[EMBEDDINGS + "token_type_embeddings.weight"] = np.zeros_like(w[EMBEDDINGS + "token_type_embeddings.weight"])
+    kind, place = EMBEDDINGS + "token_type_embeddings.weight", EMBEDDINGS + "position_embeddings.weight"
+    dkinds = g[kind] = np.zeros_like(w[kind])
     np.add.at(dkinds, types, dsum)
-    dpositions = g[EMBEDDINGS + "position_embeddings.weight"] = np.zeros_like(w[EMBEDDINGS + "position_embeddings.weight"])
+    dpositions = g[place] = np.zeros_like(w[place])
     dpositions[:T] = dspots[0]
     return f, d, g
 
