@@ -28,7 +28,8 @@ class Mutant:
     variant: None as the entry says; silent: a pattern of keys, with paths within a network for published names, on
     which an implementation with this mistake may hold either of two things; after: what happens to the tensors when
     they are written out; also: ids of further entries that it makes at once; free: a value that it leaves open;
-    renames: `after` gives tensors the names of others, so that none of a candidate is put into its run.
+    renames: `after` gives tensors the names of others, so that none of a candidate is put into its run; inside: the
+    same at one place each, tried where this one, of all places, shows something.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Mutant:
     also: tuple[str, ...] = ()
     free: Free | None = None
     renames: bool = False
+    inside: tuple["Mutant", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,16 @@ def only(names: str, maker: Callable) -> Callable:
 def whole(maker: Callable) -> Callable:
     """The maker's first mutant alone: the one of all places."""
     return lambda subject, at: maker(subject, at)[:1]
+
+
+def everywhere(maker: Callable) -> Callable:
+    """The maker's first mutant, the one of all places, with the others inside it."""
+
+    def made(subject: Subject, at: list[Site]) -> list[Mutant]:
+        first = maker(subject, at)
+        return [replace(first[0], inside=tuple(first[1:]))] if first else []
+
+    return made
 
 
 def swap(

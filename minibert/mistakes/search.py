@@ -242,6 +242,7 @@ class _Search(Trials):
         inner = [found for found in some if of(found) in whole and found.mutant.where]
         kept = {id(found) for found in inner}
         trials = self._tried(cover, base, [found for found in some if id(found) not in kept])
+        inner += [Found(found.mistake, mutant) for found in some for mutant in found.mutant.inside]
         if not inner:
             return trials
         if self._every_cotangent():

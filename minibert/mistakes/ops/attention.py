@@ -17,6 +17,7 @@ from minibert.mistakes.catalogue import (
     batch,
     config,
     entry,
+    everywhere,
     field,
     only,
     places_of,
@@ -1128,8 +1129,10 @@ entry(
             ("P dP, the sum lost", lambda p, d: p * d, True),
             ("P (1 - P) dP", lambda p, d: p * (1 - p) * d, True),
             ("the scale lost", lambda p, d: p * (d - (d * p).sum(-1, keepdims=True)), False),
-            *((what, slope, True) for what, slope in SOFTMAX_SLOPES),
         )
+    ] + [
+        everywhere(of_attention(what, section=GRADIENTS, silent=silent, replacement=sloped(slope, True)))
+        for silent in ("", UNCERTAIN_SCORES) for what, slope in SOFTMAX_SLOPES
     ],
 )  # fmt: skip
 entry(

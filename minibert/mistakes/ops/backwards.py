@@ -6,6 +6,7 @@ Those of norms, activations, softmax and attention are made from the tables of `
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -164,8 +165,8 @@ def _by_weights_of(name: str) -> Callable[[Subject, Site], Replacement | None]:
 
 # ---- Another tensor for the input ------------------------------------------------------------------------------------
 def _misread(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """A linear layer's dW from what another op of the same layer, or head, was given or gave, at one place of all
-    layers and at each.
+    """A linear layer's dW from what another op of the same layer, or head, was given or gave, in all layers; inside it,
+    in each.
     """
     chosen = [site for site in at if site.name in ("linear", "layer_norm", "tanh", "activation")]
     roles: dict[tuple[str, str, bool], list[tuple[Site, Site]]] = {}
@@ -178,12 +179,15 @@ def _misread(subject: Subject, at: list[Site]) -> list[Mutant]:
                     roles.setdefault((*role, given), []).append((site, lender))
     found = []
     for (*_, given), pairs in roles.items():
-        for some in [pairs, *([pair] for pair in pairs if len(pairs) > 1)]:
-            site, lender = some[0]
-            what = f"dW of {_words(site)} from what {_words(lender)} {'was given' if given else 'gave'}"
+        site, lender = pairs[0]
+        what = f"dW of {_words(site)} from what {_words(lender)} {'was given' if given else 'gave'}"
+
+        def made(some: list[tuple[Site, Site]], where: str, given: bool = given, what: str = what) -> Mutant:
             change = partial(swapped, at=dict(item for pair in some for item in _reading(*pair, given)))
-            where = "" if some is pairs else site.place
-            found.append(Mutant(what, change, where, GRADIENTS, tuple(pair[0].path for pair in some)))
+            return Mutant(what, change, where, GRADIENTS, tuple(site.path for site, _ in some))
+
+        inside = tuple(made([pair], pair[0].place) for pair in pairs) if len(pairs) > 1 else ()
+        found.append(replace(made(pairs, ""), inside=inside))
     return found
 
 

@@ -21,7 +21,7 @@ from minibert.corruption.units import units
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, swap, unlisted, whole
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, swap, unlisted, whole
 from minibert.mistakes.ops.attention import of_attention, rounded_products, together
 from minibert.mistakes.ops.losses import (
     all_asked,
@@ -505,7 +505,7 @@ entry(
             ("what was dropped, for what was kept,", lambda g, dy, c: _masked(dy, c, lambda keep: 1 - keep)),
             ("the mask of the texts in another order", lambda g, dy, c: _masked(dy, c, lambda keep: keep[::-1])),
         )
-    ] + [with_dropout(of_attention(what, section="gradients", replacement=factored(change)))
+    ] + [with_dropout(everywhere(of_attention(what, section="gradients", replacement=factored(change))))
          for what, change in DROPPED]
     + [with_dropout(another_mask)],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert import ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, everywhere
 from minibert.mistakes.ops.attention import SELF, of_attention, of_scores
 from minibert.mistakes.ops.slopes import FACTORS, factored, placed, read_plainly
 from minibert.mistakes.swap import Replacement, Site, swapped
@@ -101,7 +101,7 @@ entry(
                        replacement=returned(plain=name)) for name in ("keys", "values")),
         of_attention("the probabilities' gradient through the keys, not the values", section=GRADIENTS,
                      replacement=returned(of_keys=True)),
-        *(of_attention(what, section=GRADIENTS, replacement=factored(change)) for what, change in FACTORS),
+        *(everywhere(of_attention(what, section=GRADIENTS, replacement=factored(change))) for what, change in FACTORS),
         *(placed(f"heads of the {name} gradient as they are read", "split_heads", read_plainly(), paths)
           for name, paths in (("queries', keys' and values'", ".*"), ("queries'", r".*split_query"),
                               ("keys'", r".*split_key"), ("values'", r".*split_value"))),
