@@ -12,7 +12,8 @@ from minibert import batches, families, tasks, tree
 from minibert.errors import InputError
 
 # queries of pre-training, masks of who sees whom, states from before, several sentences a row, vectors without a second
-# dimension, orthogonal squares of three gates, memories and words called by one letter: each was an error that nobody could read
+# dimension, orthogonal squares of three gates, memories and words called by one letter: each was an error that nobody
+# could read
 MENDED = [("xlnet", "tag"), ("xlnet", "choose"), ("xlnet", "classify"), ("xlnet", "caption"),
           ("unilm", "classify_cnn"), ("unilm", "tag_lstm"),
           ("awd_lstm", "choose"), ("reformer", "similar"), ("transformer_xl", "regress"), ("quick_thought", "classify"),
