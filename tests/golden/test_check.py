@@ -353,6 +353,18 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
     assert got.diagnosis.unexplained == "forward/bert.encoder.layer.1.output.dense"
 
 
+def test_one_tensor_is_one(tmp_path, capsys):
+    one = observed()[SCORES]
+    for tensors, begins in (({SCORES: one}, "right: rounding explains the 1 tensor\n"),
+                            ({SCORES: one + 1}, "different: 1 of 1 tensor is not explained by rounding\n")):
+        cli.main(["check", CASE, str(written(tmp_path / "one.safetensors", tensors))])
+        told = capsys.readouterr().out
+        assert told.startswith(begins)
+        assert ": 1 tensor, judged as float64\n" in told
+        assert not re.search(r"\b1 tensors", told)
+    assert "wrong by itself: 1 of the 1 that differs (" in told
+
+
 def test_two_numbers_are_said_in_the_digits_that_differ():
     assert answer.apart(1.304388312, 1.304388310) == ("1.304388312", "1.30438831")
     assert answer.apart(2.0, 3.0) == ("2", "3")
