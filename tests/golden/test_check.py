@@ -341,6 +341,8 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
     assert (got.code, got.verdict, declared.code, declared.verdict) == (1, "mistake", 0, "variant")
     with pytest.raises(InputError, match=r"^no known mistake 'A94'"):
         found(path, "bert/probe", declare=["A94"])
+    with pytest.raises(InputError, match=r"^no known mistake 'A94'"):  # where nothing is wrong, too
+        found(written(tmp_path / "right.safetensors", {SCORES: observed()[SCORES]}), declare=["A94"])
 
     def scaled(subject):
         flat = tree.flatten(subject.params)
