@@ -142,7 +142,7 @@ class Candidate(pytest.Collector):
                 return question()
             except Broken:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 said, name = f"{type(error).__name__}: {error}", f"{self.name} {test}"
                 self.failed = self.failures.setdefault(said, name)
                 if self.failed == name:

@@ -48,6 +48,10 @@ def crashing(weights, inputs, facts):
     raise RuntimeError("no such device")
 
 
+def ending(weights, inputs, facts):
+    raise SystemExit(3)
+
+
 def strange(weights, inputs, facts):
     return {"forward/loss": np.zeros((2, 3))}
 
@@ -200,12 +204,13 @@ def test_an_adapter_that_gives_nothing_fails_once(within):
 @pytest.mark.parametrize(
     ("adapter", "text"),
     [("listing", "not a dict of arrays by name"), ("crashing", "RuntimeError: no such device"),
-     ("strange", "'forward/loss' is (2, 3), the case has ()")],
+     ("ending", "SystemExit: 3"), ("strange", "'forward/loss' is (2, 3), the case has ()")],
 )  # fmt: skip
 def test_an_adapter_that_fails_says_so(within, adapter, text):
     result = within("--minibert-adapter", f"mine:{adapter}", "--minibert-case", "bert/published", "-q")
     assert result.returncode == 1
     assert text in result.stdout
+    assert re.search(r"^1 failed, 6 skipped", result.stdout, re.MULTILINE), result.stdout
 
 
 @pytest.mark.parametrize(
