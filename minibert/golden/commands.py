@@ -88,9 +88,14 @@ def make(
         require(config is None, "--from-failure takes no --config: the file has the constants")
         _said(making.make(_name(out), failures.recipe(name, failure, seed), out))
     elif name == "all":
+        left = []
         for each in over(known, "cases"):
             place = Path(out) / each
-            _said(making.stands(each, place) or making.shipped(each, place))
+            if making.stands(each, place) is None:
+                _said(making.shipped(each, place))
+            else:
+                left.append(each)
+        print(f"{_cases(left)} left as they were" if len(left) != 1 else "1 case left as it was")
     elif name in known:
         with doing(f"making {name} again"):
             made = making.shipped(name, out)
