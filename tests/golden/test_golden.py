@@ -703,12 +703,14 @@ def test_a_case_over_a_published_directory(published, headless, tmp_path, monkey
         held = safetensors.read(place / "model.safetensors")
         bare = {name: a for name, a in held.items() if not name.startswith("cls.")}
         safetensors.write(place / "model.safetensors", bare)
-    (tmp_path / "texts").write_text("Hello, world!\n\nun" + "affable " * 9, encoding="utf-8")
+    further = "" if headless else "\n\nun" + "affable " * 9
+    (tmp_path / "texts").write_text(f"Hello, world!{further}", encoding="utf-8")
     out = tmp_path / "case"
     assert cli.main(["golden", "make", "--from", str(place), "--text", str(tmp_path / "texts"), "-o", str(out)]) == 0
     case = cases.read(out)
     assert case.text()["texts"][0]["tokens"][:6] == ["[CLS]", "hello", ",", "world", "!", "[SEP]"]
     digest = hashlib.sha256((place / "model.safetensors").read_bytes()).hexdigest()
+    assert f" over {'1 text' if headless else '2 texts'}, from characters to " in case.facts["title"]
     assert case.facts["weights"] == {"directory": place.name, "sha256": digest}
     assert not (out / "weights.safetensors").exists()
     assert ("forward/loss" in case.entries) is not headless
