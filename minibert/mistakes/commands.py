@@ -97,7 +97,7 @@ def _made(id: str) -> bool:
 
 def _entered(path: Path) -> list[str]:
     """The ids that a file enters."""
-    require(path.is_file() and path.suffix == ".py", f"{path}: a file FILE.py with entries (see CONTRIBUTING.md)")
+    require(path.is_file() and path.suffix == ".py", f"{path} is no file FILE.py with entries (see CONTRIBUTING.md)")
     before = set(CATALOGUE)
     spec = importlib.util.spec_from_file_location(f"{ops.__name__}.{path.stem}", path)
     try:

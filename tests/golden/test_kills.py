@@ -198,7 +198,7 @@ TEMPLATE = next(code for code in CODE if "entry(" in code)
         ("x = 1\n", 2, "enters no mistake"),
         (TEMPLATE.replace("A91", "A04"), 2, "ValueError: A04 is entered twice"),
         ("import nowhere\n", 2, "ModuleNotFoundError: No module named 'nowhere'"),
-        (None, 2, "a file FILE.py with entries"),
+        (None, 2, "mine.py is no file FILE.py with entries"),
     ],
 )
 def test_an_entry_of_one_s_own_is_tried(text, code, said, tmp_path, monkeypatch, capsys):
