@@ -74,6 +74,7 @@ def measured(models, triples):
 
 def overlap(triples):
     """Of the share of words that two definitions have in common."""
+
     def share(a, b):
         a, b = ({*text.lower().split()} for text in (a, b))
         return len(a & b) / len(a | b)

@@ -27,13 +27,13 @@ from minibert import families, objective, pretraining
 
 def kinds() -> list[str]:
     """The first family of text of each: encoders, decoders, both together, and what reads a stream of segments."""
-    found: dict[tuple[bool, bool, bool], str] = {}
+    found: dict[tuple[bool, bool, bool], str] = {}  # writes alone, reads and writes, reads a stream
     for name in families.names():
         module = families.family(name)
         if "KIN" not in vars(module) and module.TOKENIZER is not None:
             writes = any(given.startswith("decoder") for given in module.inputs(module.Config()))
-            kind = not writes and bool(getattr(module, "CAUSAL", False)), writes, pretraining.carries(module)
-            found.setdefault(kind, name)
+            causal, stream = bool(getattr(module, "CAUSAL", False)), pretraining.carries(module)
+            found.setdefault((causal and not (writes or stream), writes and not stream, stream), name)
     return [*found.values()]
 
 

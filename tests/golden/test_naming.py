@@ -27,11 +27,11 @@ STEPS, RUNS = (1, 2, 10), 6
 NAMED_OR_TIED = 0.90  # of single mistakes with a name that float32 shows
 # What float32 hides, where float64 shows it: a mask of -1e9 is as good as the smallest number.
 HIDDEN = ("mask_of_minus_1e9",)
-# All of them take five minutes: every second one, and all with MINIBERT_NAMING=all.
+# All of them take five minutes: every fourth, and all with MINIBERT_NAMING=all.
 EVERY = {
     name: fault
     for i, (name, fault) in enumerate(PLANTED.items())
-    if i % 2 == 0 or os.environ.get("MINIBERT_NAMING") == "all" or name in HIDDEN or fault.unobservable
+    if i % 4 == 0 or os.environ.get("MINIBERT_NAMING") == "all" or name in HIDDEN or fault.unobservable
 }
 
 
@@ -108,7 +108,7 @@ def test_nine_in_ten_are_named_or_tied(found):
     single = {name: found[name][0] for name in named if name not in HIDDEN}
     count = Counter(single.values())
     print(dict(count), [n for n, f in single.items() if f not in ("named", "tied")])
-    assert len(single) >= 60
+    assert len(single) >= 30
     assert count["named"] + count["tied"] >= NAMED_OR_TIED * len(single), {
         n: f for n, f in single.items() if f not in ("named", "tied")
     }

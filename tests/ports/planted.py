@@ -372,7 +372,7 @@ ATTENTION = {
         "A35", f"{SELF[0]}.probs", port={"probabilities": softmax_over(softmax_with_base_2)}
     ),
     "softmax_gradient_without_its_sum": backward(
-        None, f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
+        "A37", f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
     ),
     "one_head_zeroed": forward("A48", f"{SELF[1]}.context", port=only(LAYER[1], context=first_head_zeroed)),
     "value_in_8_bits": forward(None, f"{SELF[0]}.value", weights=changed("value.weight", rounded_to_8_bits)),
