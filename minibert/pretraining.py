@@ -435,7 +435,9 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     group.once(lambda: _save(directory, model, said))
-    uses = [getattr(own, "COMMAND", None) for own in (module, *objective.heads(module, model.config).values())]
+    heads = objective.heads(module, model.config)
+    asked = [head for term, head in heads.items() if report["targets"].get(term)]
+    uses = [getattr(own, "COMMAND", None) for own in (module, *asked, *heads.values())]
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
