@@ -453,9 +453,10 @@ def split(
     sizes = survey(documents).sizes if sizes is None else sizes
     count, characters = len(sizes), sizes.tolist()
     order = np.random.default_rng(seed).permutation(count).tolist()
-    if not held_out > 0 or held_out >= count or count < 2:
-        raise InputError(f"cannot hold out {held_out} of {count} documents: give a share below 1, or "
-                         "documents separated by blank lines")  # fmt: skip
+    if count < 2:
+        raise InputError("cannot hold out any of a text of one document: separate its documents by blank lines")
+    if not held_out > 0 or held_out >= count:
+        raise InputError(f"cannot hold out {held_out} of {count} documents: give a share below 1, or fewer of them")
     held = np.zeros(count, bool)
     if held_out >= 1:
         held[order[: int(held_out)]] = True

@@ -84,7 +84,8 @@ def filling(network: ModuleType, config: Any, tokenizer: Any) -> Filling:
     require(there, f"{name} goes on by filling a mask behind the text, and there is no vocabulary with a mask token")
     known = {name: signatures.parse(spec) for name, spec in network.inputs(config).items()}
     besides = [name for name, spec in known.items() if not spec.optional and name not in (PROMPT, MASK)]
-    require(not besides, f"{name} reads {', '.join(besides)} beside the ids, which what it writes has none of")
+    others = f"it reads {', '.join(besides)} beside the ids, and of what it writes there are none"
+    require(not besides, f"{name} does not go on from token to token: {others}")
     behind = () if tokenizer.sep_id is None or hasattr(network, "writing") else (tokenizer.sep_id,)
     size = getattr(config, signatures.parse(network.inputs(config)[PROMPT]).bound)
     return Filling(network, tokenizer.mask_id, behind, _settings(tokenizer, size))

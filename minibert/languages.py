@@ -34,8 +34,10 @@ class Languages:
     def __iter__(self) -> Iterator[Document]:
         for name, path in self.files.items():
             if BETWEEN in name:
-                pairs = parallel.pairs([path], name.partition(BETWEEN)[2])
-                yield from (Document(pair, name) for pair in pairs)
+                pair = None
+                for pair in parallel.pairs([path], name.partition(BETWEEN)[2]):
+                    yield Document(pair, name)
+                require(pair is not None, f"no pairs in {path}: give lines of a source and a target, or catalogues")
             else:
                 yield from (Document(document, name) for document in Files([path]))
 

@@ -125,7 +125,7 @@ def _preset(name: str, module: ModuleType) -> tuple[dict[str, Any], dict[str, An
         changes, fields = PRESETS[name]
         changes = {option: value for option, value in changes.items() if option in known(module)}
         return {**module.DEFAULTS, **changes}, dict(getattr(module, fields))
-    width = sizes[name][module.WIDTH]
+    width = sizes[name].get(module.WIDTH) or getattr(module.Config(), module.WIDTH)
     spread = families.own(module, {"initializer_range": 0.02 * (768 / width) ** 0.5})
     return {"learning_rate": 0.128 / width, **module.DEFAULTS}, {**sizes[name], **spread}
 
@@ -397,6 +397,10 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     runs.say("data", f"{f'{recipe.tokens:,} pieces; ' if tokenizer else ''}{len(rows):,} training instances of up to "
          f"{own.seq_length} {units[2]}, {recipe.masking} masking; {len(held_out):,} held out")
     fields = dict(run["fields"]) if tokenizer is None else _of_vocabulary(module, tokenizer, run)
+    for name, planned in run["fields"].items() if hasattr(module, "fitted") else ():
+        if isinstance(planned, list | tuple) and [*planned] != [*fields[name]]:
+            instead = f"{[*fields[name]]} instead of {[*planned]}"
+            runs.say(name, f"{instead}: the vocabulary has {fields['vocab_size']} pieces")
     model = minibert.create(run["request"]["family"], seed=settings.seed, dtype=settings.dtype, **fields)
     model.tokenizer = tokenizer
     if hasattr(module, "begun"):
@@ -431,7 +435,9 @@ def _trained(directory: Path, run: Run, documents: corpus.Documents, survey: cor
     except ValueError:  # JSON has no such numbers
         raise InputError(f"{directory}: its held-out figures are not finite: look for extreme weights") from None
     group.once(lambda: _save(directory, model, said))
-    uses = [getattr(own, "COMMAND", None) for own in (module, *objective.heads(module, model.config).values())]
+    heads = objective.heads(module, model.config)
+    asked = [head for term, head in heads.items() if report["targets"].get(term)]
+    uses = [getattr(own, "COMMAND", None) for own in (module, *asked, *heads.values())]
     runs.say("saved", f"{directory}; try: minibert {next(filter(None, uses), 'info')} {directory}")
 
 
@@ -537,7 +543,8 @@ def _of_vocabulary(module: ModuleType, tokenizer: Any, run: Run) -> dict[str, An
     pad = ids.pop("pad_token_id")
     own = _vocabulary(module, len(tokenizer), pad_token_id=pad)
     own |= module.spelled(tokenizer, options_of(module, run["options"])[1]) if hasattr(module, "spelled") else {}
-    return {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
+    made = {**own, **run["fields"], **_vocabulary(module, len(tokenizer), **ids)}
+    return made | (module.fitted(made, run["request"].get("fields", {})) if hasattr(module, "fitted") else {})
 
 
 def _check_data(directory: Path, run: Run, made: list[data.Rows]) -> None:

@@ -116,6 +116,11 @@ def class_names(task: Task) -> tuple[str, ...]:
     return getattr(task.settings, "labels", ()) or tuple(f"LABEL_{i}" for i in range(count))
 
 
+def _letters(specs: Mapping[str, str]) -> set[str]:
+    """The dimensions of arrays, and what their numbers lie below."""
+    return {one for text in specs.values() for one in re.findall(r"\w+", text)}
+
+
 # ---- The network -----------------------------------------------------------------------------------------------------
 # what a family has for pre-training, and for going on from token to token with a head of it
 OF_PRETRAINING = ("loss", "loss_backward", "labels", "heads", "needs", "counts", "right", "predict", "sample", "stage",
@@ -450,6 +455,9 @@ class Network:
         own = self.summary(config)
         states = head.READS == "states"
         reads = self._of_tokens(config, head) if states else SUMMARY
+        asks = _letters(getattr(head, "LABELS", {})) | _letters(getattr(head, "INPUTS", {}))
+        fits = "T" not in asks or "T" in _letters(self.module.inputs(config))
+        require(fits, f"{families.named(self.module)} reads no tokens, which {task.name} asks about")
         sizes = {"width": self._width(config, reads) if states else self._row(config)}
         sizes |= task.settings.sizes()
         sizes |= {} if states else {"biased": own.biased}

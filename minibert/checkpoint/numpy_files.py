@@ -30,7 +30,7 @@ from minibert.checkpoint import safetensors
 from minibert.config import require, shown
 from minibert.errors import InputError
 
-MAGIC, ARCHIVE = b"\x93NUMPY", b"PK\x03\x04"  # how the files begin
+MAGIC, ARCHIVE = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")  # how the files begin, the last of them an empty one
 LENGTHS = {(1, 0): 2, (2, 0): 4}  # version -> bytes of the header's length
 MAX_HEADER = 10_000  # bytes of an .npy's header, as NumPy has it
 MAX_LIST = 1 << 23  # bytes of an archive's list of members
@@ -178,7 +178,9 @@ def _filled(file: BinaryIO, space: memoryview) -> bool:
 def members(path: Path) -> Iterator[tuple[str, Stored]]:
     """(name, tensor) of an .npz's members, which stay open as long as one may be loaded: their list is long to read."""
     archive = _archive(path)
-    infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    listed = archive.infolist()
+    infos = [info for info in listed if info.filename.endswith(".npy")]
+    require(bool(listed), f"{path} holds no tensors: it is a zip archive of nothing")
     foreign = "PyTorch's .pt and .bin are such archives: convert them to safetensors or .npz"
     require(bool(infos), f"{path} is a zip archive without .npy members; {foreign}")
     for info in infos:

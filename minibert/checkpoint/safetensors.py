@@ -41,7 +41,7 @@ UNREAD = {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FN
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items() if name != "BF16"}
 
 FOREIGN = {  # how files begin that are offered as weights by mistake
-    rb"PK\x03\x04": "a zip archive, as PyTorch's .bin and .pt files and NumPy's .npz are",
+    rb"PK(\x03\x04|\x05\x06)": "a zip archive, as PyTorch's .bin and .pt files and NumPy's .npz are",
     rb"\x80[\x02-\x05][^\0]": "a pickle, as older PyTorch files are; it could run code, so it is never unpickled",
     rb"\s*<[!?a-zA-Z]": "an HTML or XML page: the download went wrong",
     rb"version https://git-lfs": "a Git LFS pointer, not the weights themselves: run `git lfs pull`",
@@ -182,6 +182,8 @@ def _header(file: BinaryIO, path: str | os.PathLike) -> Header:
         for start, kind in FOREIGN.items():
             require(not re.match(start, first), f"{path} is not in the safetensors layout but {kind}")
     require(size >= 8, f"{path}: {size} bytes, too short for a safetensors file")
+    known = first[8:9] == b"{" or length <= size - 8
+    require(known, f"{path}: no header stands behind its first 8 bytes: not safetensors")
     most = f"the limit here is {MAX_HEADER}, the published one 100000000"
     require(length <= MAX_HEADER, f"{path}: claims a header of {length} bytes; {most}")
     require(length <= size - 8, f"{path}: claims a header of {length} bytes, but only {size - 8} follow: truncated?")

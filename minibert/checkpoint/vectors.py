@@ -98,6 +98,7 @@ def _of_lines(file: Any, stated: tuple[int, int] | None, size: int, path: Any) -
     for line in _lines(file, path):
         if width is None:
             width = len(line.split(b" ")) - 1
+            require(width > 0, f"{path} holds no vectors: a line of them is a word and, behind blanks, its numbers")
         parts = line.rsplit(b" ", width) if width else []
         fits = width and width <= WIDE and len(parts) == width + 1
         require(bool(fits), f"{path}: line {len(rows) + 1} of vectors does not hold a word and {width} numbers")

@@ -51,9 +51,15 @@ def add_options(group: Any, options: type, defaults: dict[str, Any]) -> None:
         shown = ("no", "yes")[default] if option.type is bool else "none" if default == "" else number
         among = f": {', '.join(filter(None, about['among']))}" if about["among"] else ""
         help = f"{about['help']}{among}; default {shown}".replace("%", "%%")
-        kind = {"type": option.type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
+        type = given if "" in (option.default, default) else option.type
+        kind = {"type": type, "metavar": "FILE" if about["file"] else METAVARS[option.type]}
         kind = {"action": argparse.BooleanOptionalAction} if option.type is bool else kind
         group.add_argument(flag(option.name), help=help, **kind)
+
+
+def given(text: str) -> str:
+    """The value of an option that may be left out: "none", as its help says, is none."""
+    return "" if text == "none" else text
 
 
 def flag(name: str) -> str:

@@ -51,8 +51,8 @@ def _languages(args: argparse.Namespace) -> None:
         least = min(len(one[0]) for side in sides for one in side)
         told, asked = ([[layer[:least] for layer in one] for one in side] for side in sides)
         labels = np.repeat(np.arange(len(files)), least)
-        print(f"{least:,} tokens of each of {len(files)} languages to learn from, as many asked; "
-              f"by chance {1 / len(files):.4f}")  # fmt: skip
+        asking = f"{least:,} tokens of each of {len(files)} languages learnt from, as many asked"
+        print(f"{asking}; chance {1 / len(files):.4f}")
         print(f"  {'':<12}{'told':>8}{'apart':>9}")
         for i in range(len(told[0])):
             before, after = (np.concatenate([one[i] for one in side]) for side in (told, asked))

@@ -87,6 +87,8 @@ def joined(row: Row, said: Row) -> Row:
 
 def _rows(args: argparse.Namespace, task: str) -> Iterator[tuple[str, Row]]:
     if args.file is not None or args.format is not None or args.columns:
+        plain = f"{args.file}: texts, a line each, are given on standard input: minibert predict DIR < FILE"
+        require(args.format is not None or not str(args.file).endswith(".txt"), plain)
         return rows.placed(args.file, task, assignments(args.columns), form=args.format, labelled=False)
     return streams.some(_lines(task), "no row given")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import sys
 from collections import Counter
 from typing import Any
 
@@ -13,7 +14,7 @@ from minibert.commands.finetune import assignments
 from minibert.config import real, require, whole
 from minibert.errors import printable
 from minibert.options import ending
-from minibert.progress import doing
+from minibert.progress import doing, filled
 
 TASKS = {"tag": probing.words, "classify": probing.texts}
 
@@ -53,8 +54,9 @@ def _probe(args: argparse.Namespace) -> None:
         labels = np.array([numbers[name] for name in taught])
         asked = np.array([numbers.get(name, -1) for name in due])
         often = Counter(taught).most_common(1)[0][0]
-        print(f"{len(labels):,} to learn from, {len(asked):,} asked, {len(names)} classes; "
-              f"the most frequent, {printable(often)}: {(asked == numbers[often]).mean():.4f}")  # fmt: skip
+        counted = f"{len(labels):,} to learn from, {len(asked):,} asked, {len(names)} classes"
+        majority = f"the most frequent, {printable(often)}: {(asked == numbers[often]).mean():.4f}"
+        print(filled(f"{counted}; {majority}", sys.stdout))
         for i, (before, after) in enumerate(zip(learnt, held, strict=True)):
             share = probing.accuracy(probing.fitted(before, labels, decay), after, asked)
             print(f"  {f'layer {i}' if i else 'embeddings':<12}{share:.4f}", flush=True)

@@ -31,7 +31,7 @@ class Spoken(options.Masked):
     objective: str = option("mlm", "ask for masked tokens, of parallel text in both languages (TLM), or for the next "
                             "token (CLM)", among=("mlm", "clm"))  # fmt: skip
     languages: str = option("", "the names of the languages in the order of their ids, with blanks between them; "
-                            "default: those of --language, sorted")  # fmt: skip
+                            "unless given those of --language, sorted")  # fmt: skip
 
     @property
     def names(self) -> list[str]:

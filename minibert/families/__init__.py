@@ -59,6 +59,7 @@ What a family's file offers, in this order (bert.py is the model):
                             keeps (`Model.beside`); what a run's new model begins with besides what is drawn, those too
     read(encodings, pad)    the inputs of encoded texts; pad: None where the vocabulary has no token for it
     fields(data, given)     the config fields for rows that such options make
+    fitted(fields, asked)   optional: those that a vocabulary smaller than planned changes; asked: by the user
     PREDICTED               optional: inputs that say where pre-training predicts, which tasks have none of
     STATES                  optional: the output with the states of a text's tokens, where it isn't last_hidden_state
     POOLING                 optional: the ways of `inference.POOLINGS` that make a text's vector, where it isn't the

@@ -473,3 +473,8 @@ def fields(data: Any, given: Tree) -> Tree:
     """
     count = given.get("vocab_size", data.vocab_size)
     return {"mem_len": data.seq_length, "cutoffs": (count // 2,) if count >= 512 else (), **given}
+
+
+def fitted(fields: Tree, asked: Tree) -> Tree:
+    """The cutoffs that lie in the vocabulary, unless others are asked for."""
+    return {} if "cutoffs" in asked else {"cutoffs": tuple(c for c in fields["cutoffs"] if c < fields["vocab_size"])}

@@ -154,7 +154,7 @@ def example(rng: np.random.Generator, config: Config, dims: dict[str, int] | Non
 
 def dropouts(config: Config, dims: dict[str, int]) -> layers.Dropouts:
     """(shape, rate) of the keep-masks, by published module and the number of its call: over content, then queries."""
-    rows, length, slots, memory = (dims.get(letter, 0) for letter in "BTMS")
+    rows, length, slots, memory = (dims.get(letter, 0) for letter in "BTMP")
     width, keys = config.d_model, memory + length
     probs, heads = [(rows, config.n_head, length, keys)] * (1 + (slots > 0)), f"{PREFIX}dropout"
     places = {heads: (rows, length, width), f"{heads}@2": (rows, keys + length - 1, width),
@@ -297,7 +297,7 @@ PREDICTED = ("target_mapping",)
 
 def inputs(config: Config) -> dict[str, str]:
     """What `encode` takes. attention_mask: 1 = a token; perm_mask[b, i, j]: 1 = i may not see j; target_mapping as
-    above; mems: of each layer what it has read before, (B, S, D); backward: 1 = the row's text runs from its end.
+    above; mems: of each layer what it has read before, (B, P, D); backward: 1 = the row's text runs from its end.
     """
     return {
         "input_ids": "(B,T)<vocab_size",
@@ -305,7 +305,7 @@ def inputs(config: Config) -> dict[str, str]:
         "token_type_ids": "?(B,T)<5",
         "perm_mask": "?(B,T,T)?",
         "target_mapping": "?(B,M,T)?",
-        "mems": "?[(B,S,d_model)]",
+        "mems": "?[(B,P,d_model)]",
         "backward": "?(B)?",
     }
 
@@ -318,7 +318,7 @@ def outputs(config: Config) -> dict[str, str]:
         "last_hidden_state": "(B,T,d_model)",
         "hidden_states": "[(B,T,d_model)]",
         "attentions": "[(B,n_head,T,T)]",
-        "mems": "[(B,S,d_model)]",
+        "mems": "[(B,P,d_model)]",
     }
 
 

@@ -35,19 +35,32 @@ def headline(report: Any) -> str:
     """The outcome in a sentence."""
     counted, wrong = len(report.supplied), sum(row.status in BAD for row in report.supplied)
     if not wrong and all(row.floor == 0 for row in report.supplied):
-        return f"right: all {counted} are equal"
+        return f"right: all {counted} are equal" if counted > 1 else "right: the one is equal"
     if not wrong and report.strange:
-        others = f"rounding explains the other {counted} tensors"
+        others = f"rounding explains the other {tensors(counted)}"
         return f"not judged: none of the {report.strange} outputs has a name of the case's; {others}"
     if not wrong and report.beside:
-        return f"acceptable: {report.beside} of {counted} tensors differ, only on padding, which nobody reads"
+        differs = f"{report.beside} of {tensors(counted)} differ{s(report.beside)}"
+        return f"acceptable: {differs}, only on padding, which nobody reads"
     if not wrong:
-        return f"right: rounding explains all {counted} tensors"
+        return f"right: rounding explains {'all ' if counted > 1 else 'the '}{tensors(counted)}"
     if report.variant is not None:
-        return f"acceptable: {wrong} of {counted} tensors differ, as in a variant that is right if declared"
+        differs = f"{wrong} of {tensors(counted)} differ{s(wrong)}"
+        return f"acceptable: {differs}, as in a variant that is right if declared"
+    are = "is" if wrong == 1 else "are"
     if all(row.floor == 0 for row in report.supplied):
-        return f"different: {wrong} of {counted} are not equal"
-    return f"different: {wrong} of {counted} tensors are not explained by rounding"
+        return f"different: {wrong} of {counted} {are} not equal"
+    return f"different: {wrong} of {tensors(counted)} {are} not explained by rounding"
+
+
+def tensors(count: int) -> str:
+    """ "1 tensor", "2 tensors"."""
+    return f"{count} tensor{'' if count == 1 else 's'}"
+
+
+def s(count: int) -> str:
+    """The ending of a verb behind so many."""
+    return "s" if count == 1 else ""
 
 
 def cause(report: Any) -> str:

@@ -72,7 +72,7 @@ def read(path: str | os.PathLike) -> dict[str, Stored]:
     """
     if not reading.present(path):
         known, name = shipped(), str(path)
-        require(name in known, f"{path}: there is no such file or directory{nearest(name, known)}")
+        require(name in known, f"{name or repr(name)}: there is no such file or directory{nearest(name, known)}")
         path = known[name]
     root = Path(path)
     if root.is_dir() and (tool := importers.of(root)):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minibert.checkpoint import atomic
-from minibert.config import require
+from minibert.config import nearest, require, shown
 from minibert.errors import printable, shortened
 from minibert.golden import (
     blocks,
@@ -149,7 +149,7 @@ def _graded(case: Path, given: Path, names: Path | None, layout: str, json: Path
     held = candidate.matched(candidate.read(given), golden, names and candidate.read_names(names, golden), layout)
     found = grading.grades(golden, held.tensors, held.partial)
     for line in grading.lines(golden.name, str(given), found):
-        print(line)
+        print(filled(line, sys.stdout))
     if json is not None:
         atomic.write_text(json, levels.dumps(grading.fields(golden.name, str(given), found)))
     return 0
@@ -167,6 +167,10 @@ def report_of(
 ) -> report.Report:
     """The comparison itself; arguments as of `check`."""
     require(seconds is None or seconds >= 0, f"seconds is {seconds}: a number from 0 on")
+    for id in declare:
+        from minibert.mistakes import CATALOGUE  # where something is declared alone: all of it takes a while
+
+        require({id, id.upper()} & CATALOGUE.keys(), f"no known mistake {shown(id)}{nearest(id, CATALOGUE)}")
     golden = cases.read(case)
     if golden.facts["kind"] == "tokenizer":
         return _tokens(golden, given)
@@ -267,11 +271,12 @@ def suggest_names(case: Path, given: Path, path: Path) -> int:
     width = max(map(len, names))
     for name, guess in zip(names, found, strict=True):
         turned = ", transposed" if guess.transposed else ""
-        print(f"{name:<{width}}  {printable(guess.key)}{turned} (they differ by {guess.distance:.1e})")
+        guessed = f"{name:<{width}}  {printable(guess.key)}{turned} (they differ by {guess.distance:.1e})"
+        print(filled(guessed, sys.stdout))
     atomic.write_text(path, levels.dumps(candidate.name_map(found)))
     rest = len(stored) - known - len(found)
-    counted = f"{len(found)} names suggested, {known} known already, {rest} like nothing in the case"
-    print(printable(f"{counted}; written to {path}"))
+    counted = f"{len(found)} name{'' if len(found) == 1 else 's'} suggested, {known} known already"
+    print(filled(printable(f"{counted}, {rest} like nothing in the case; written to {path}"), sys.stdout))
     return 0
 
 

@@ -11,8 +11,8 @@ from minibert import families, reading
 from minibert.checkpoint import directory, strictjson
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError, printable
+from minibert.golden import answer, cases, failures
 from minibert.golden import case as files
-from minibert.golden import cases, failures
 from minibert.golden import make as making
 from minibert.golden.case import Case
 from minibert.options import ending
@@ -88,9 +88,14 @@ def make(
         require(config is None, "--from-failure takes no --config: the file has the constants")
         _said(making.make(_name(out), failures.recipe(name, failure, seed), out))
     elif name == "all":
+        left = []
         for each in over(known, "cases"):
             place = Path(out) / each
-            _said(making.stands(each, place) or making.shipped(each, place))
+            if making.stands(each, place) is None:
+                _said(making.shipped(each, place))
+            else:
+                left.append(each)
+        print(f"{_cases(left)} left as they were" if len(left) != 1 else "1 case left as it was")
     elif name in known:
         with doing(f"making {name} again"):
             made = making.shipped(name, out)
@@ -148,8 +153,8 @@ def _said(case: Case) -> None:
 
 def _row(case: Case) -> str:
     size = sum(file.stat().st_size for file in case.path.iterdir()) / 1024
-    facts = case.facts
-    return f"{facts['kind']:<11}{facts['dtype']:<9}{len(case.entries):>5} tensors {size:>6.0f} kB  {facts['title']}"
+    facts, counted = case.facts, f"{answer.tensors(len(case.entries)):<7}".rjust(13)
+    return f"{facts['kind']:<11}{facts['dtype']:<9}{counted} {size:>6.0f} kB  {facts['title']}"
 
 
 def listing() -> int:

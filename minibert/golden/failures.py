@@ -43,6 +43,11 @@ def recipe(name: str, path: Any, seed: int = 0) -> CaseRecipe:
         require(given in known, f"{path}: the op {name} has no argument {shown(given)}; it takes: {', '.join(known)}")
     for due in known[: len(pair.arguments)]:
         require(due in arrays, f"{path}: the op {name} needs {shown(due)}, which isn't there")
+    for key, spec in zip(known, pair.arguments, strict=False):
+        dims, array = [dim for dim in spec.dims if dim != "..."], arrays[key]
+        arrays[key] = array = array.reshape((1,) * len(dims)) if array.ndim == 0 else array  # a number alone
+        few = f"{path}: {shown(key)} has {array.ndim} dimensions, of which the op {name} takes {len(dims)} or more"
+        require(array.ndim >= len(dims), few)
     many = sum(a.size for a in arrays.values())
     require(many <= MOST, f"{path}: {many} numbers, of at most {MOST}: let hypothesis shrink the example first")
     bad = next((key for key, a in arrays.items() if a.dtype.kind == "f" and not np.isfinite(a).all()), None)

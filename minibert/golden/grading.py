@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert.errors import printable
+from minibert.golden import answer
 
 INT8 = "int8"
 
@@ -38,7 +39,7 @@ def grades(case: Any, tensors: Mapping[str, np.ndarray], partial: Mapping[str, n
 
 def lines(name: str, source: str, found: list[Grade]) -> Iterator[str]:
     """As a table, the worst said last."""
-    yield printable(f"case {name}, candidate {source}: {len(found)} tensors in int8, graded, not judged")
+    yield printable(f"case {name}, candidate {source}: {answer.tensors(len(found))} in int8, graded, not judged")
     width = max((len(grade.key) for grade in found), default=0)
     yield f"{'':<{width}}  relative RMS   cosine"
     yield from (printable(f"{grade.key:<{width}}  {grade.rms:>12.1e}  {grade.cosine:>7.4f}") for grade in found)

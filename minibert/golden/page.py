@@ -128,7 +128,7 @@ def _entries(found: report.Report) -> dict[str, Any]:
 def _answer(found: report.Report, entries: dict[str, Any]) -> list[str]:
     """Heading and outcome; then first divergence, what to do, what others would have said."""
     verdict, cause = answer.headline(found), answer.cause(found)
-    facts = f"{len(found.supplied)} of {len(found.rows)} tensors, judged as {found.dtype}"
+    facts = f"{len(found.supplied)} of {answer.tensors(len(found.rows))}, judged as {found.dtype}"
     outcome = f'<p class="outcome{" bad" if found.code else ""}">{_text(_begun(verdict))}.</p>' if cause else ""
     parts = {"first divergence": _divergence(found), "what to do": _linked(answer.next_step(found), entries),
              "others say": _text(answer.others(found).partition(": ")[2]) if found.first is not None else "",
@@ -387,7 +387,7 @@ def _section(title: str, rows: list[Row]) -> str:
         )
     head = f"<thead><tr><th>tensor</th>{heads}<th>verdict</th><th></th></tr></thead>"
     bad = sum(row.status in BAD for row in rows)
-    summary = f"{title}: {len(rows)} tensors" + (f", {bad} not explained by rounding" if bad else "")
+    summary = f"{title}: {answer.tensors(len(rows))}" + (f", {bad} not explained by rounding" if bad else "")
     body = f'<div class="scroll"><table class="rows">{head}<tbody>{"".join(lines)}</tbody></table></div>'
     opened = " open" if bad or title == "forward" else ""
     return f"<details{opened}><summary>{_text(summary)}</summary>{body}</details>"

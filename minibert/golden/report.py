@@ -136,7 +136,7 @@ def level_lines(report: Report) -> list[str]:
         lacks = f", such as {level.needs[0]}" if level.state in ("missing", "implied") else ""
         told = f"{words}{lacks} ({level.right} right of {level.total})"
         if level.state == "missing" and not level.supplied:
-            told = f"not given ({level.total} tensors)"
+            told = f"not given ({answer.tensors(level.total)})"
         lines.append(f"  L{level.number} {level.title:<15}{told}")
     against = "levels" if report.variant is None else "levels, against the variant"
     return [against, *lines, f"claim: {levels.label(levels.reached(report.levels))}"]
@@ -155,7 +155,7 @@ def remarks(report: Report) -> list[str]:
         absent = [level for level in report.levels if level.state == "missing" and not level.supplied]
         whole = sum(level.total for level in absent) == missing
         which = f", all of {' and '.join(f'L{level.number}' for level in absent)}" if whole else ""
-        lines.append(f"not supplied: {missing} of the case's {len(report.rows)} tensors{which}")
+        lines.append(f"not supplied: {missing} of the case's {answer.tensors(len(report.rows))}{which}")
     if unknown:
         listed = ", ".join(map(shown, unknown[:3])) + (", …" if len(unknown) > 3 else "")
         lines.append(f"unknown to the case, not compared: {len(unknown)} ({listed})")
@@ -167,7 +167,7 @@ def remarks(report: Report) -> list[str]:
     if lacking:
         lines.append(f"levels that the program says it gives, and does not: {', '.join(lacking)}")
     if report.beside:
-        lines.append(f"differs only on padding, which nobody reads: {report.beside} tensors")
+        lines.append(f"differs only on padding, which nobody reads: {answer.tensors(report.beside)}")
     if report.ruled_out:
         lines.append(f"known mistakes that would have shown in these tensors: {len(report.ruled_out)}")
     return lines
@@ -176,7 +176,7 @@ def remarks(report: Report) -> list[str]:
 def _counted(names: Sequence[str]) -> str:
     """ "24 tensors (NAME, NAME, …)"."""
     listed = ", ".join(map(shown, names[:2])) + (", …" if len(names) > 2 else "")
-    return f"{len(names)} tensor{'' if len(names) == 1 else 's'} ({listed})"
+    return f"{answer.tensors(len(names))} ({listed})"
 
 
 def mixup_lines(report: Report) -> list[str]:
@@ -201,7 +201,7 @@ def table(report: Report, colour: bool = False, every: bool = False) -> Iterator
     verdict, *more = answer.lines(report)
     yield _painted(verdict, "32" if report.code == 0 else "31", colour)
     yield from more
-    facts = f"{len(report.supplied)} tensors, judged as {report.dtype}"
+    facts = f"{answer.tensors(len(report.supplied))}, judged as {report.dtype}"
     yield from ("", printable(f"case {report.case.name}, candidate {report.source}: {facts}"))
     yield from _rows(report, colour, every)
     told = [*remarks(report), *evidence_lines(report), *mixup_lines(report), *level_lines(report)]
@@ -222,7 +222,7 @@ def _rows(report: Report, colour: bool, every: bool) -> Iterator[str]:
         return
     if not every:
         wrong = sum(row.status in BAD for row in report.supplied)
-        yield f"wrong by itself: {len(chosen)} of the {wrong} that differ (--every lists all tensors)"
+        yield f"wrong by itself: {len(chosen)} of the {wrong} that differ{answer.s(wrong)} (--every lists all tensors)"
     yield f"{'':<{NAMES}}{'error':>8}{'x floor':>8}{'alone':>7}  verdict"
     for name, row in lines:
         yield from [name] if row is None else _lines(row, printable(name), colour)

@@ -1,5 +1,5 @@
 """`minibert mistakes [ID]`: the catalogue, one entry, or for developers, with --write [NAME …], the generated
-files; with --try FILE.py, entries to be contributed.
+files; with --try FILE.py [ID], entries to be contributed.
 """
 
 import argparse
@@ -31,17 +31,18 @@ def parser(commands: argparse._SubParsersAction) -> None:
     id.completer = lambda: CATALOGUE
     brief = "the entry in eight lines: a number that is right, and the one that comes out"
     command.add_argument("--show", action="store_true", help=brief)
-    which = "entries of your own, to be contributed: which golden cases catch them (the file is run)"
+    which = "entries of your own, to be contributed, or ID of them: which golden cases catch them (the file is run)"
     command.add_argument("--try", dest="file", metavar="FILE.py", help=which)
     command.add_argument("--write", metavar="NAME", nargs="*", help=argparse.SUPPRESS)  # see CONTRIBUTING.md
 
 
 def _run(args: argparse.Namespace) -> int | None:
     if args.show:
+        require(args.file is None, "--show and --try are both given; give one")
         require(args.id is not None, "--show takes an ID, as in `minibert mistakes A04 --show`")
         print("\n".join(counterexample.lines(page.spelled(args.id))))
         return None
-    return mistakes(args.id, args.write) if args.file is None else tried(args.file)
+    return mistakes(args.id, args.write) if args.file is None else tried(args.file, args.id)
 
 
 def mistakes(id: str | None = None, write: list[str] | None = None) -> None:
@@ -64,11 +65,14 @@ def mistakes(id: str | None = None, write: list[str] | None = None) -> None:
             _written(files.folder() / name / kills.FILE, kills.dumps(matrix.kills(name)))
 
 
-def tried(file: str) -> int:
-    """Enters the mistakes of a file for this process, and prints each with the shipped cases that catch it; 1 where one
-    is caught by none.
+def tried(file: str, id: str | None = None) -> int:
+    """Enters the mistakes of a file for this process, and prints each, or that one, with the shipped cases that catch
+    it; 1 where one is caught by none.
     """
     entries, missed, unmade = _entered(Path(file)), [], []
+    if id is not None:
+        require(id in entries, f"{file} enters no {id!r}{nearest(id, entries)}; it enters: {', '.join(entries)}")
+        entries = [id]
     caught = {folder: matrix.kills(folder, entries) for folder in over(kills.folders(), "folders of cases")}
     for id in entries:
         print("\n".join(page.shown(id)[:-1]))  # without what is known of shipped ones
@@ -93,7 +97,7 @@ def _made(id: str) -> bool:
 
 def _entered(path: Path) -> list[str]:
     """The ids that a file enters."""
-    require(path.is_file() and path.suffix == ".py", f"{path}: a file FILE.py with entries (see CONTRIBUTING.md)")
+    require(path.is_file() and path.suffix == ".py", f"{path} is no file FILE.py with entries (see CONTRIBUTING.md)")
     before = set(CATALOGUE)
     spec = importlib.util.spec_from_file_location(f"{ops.__name__}.{path.stem}", path)
     try:

@@ -69,4 +69,4 @@ def main(case, out, path, runtime="onnxruntime", precision=None):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) > 3 else sys.exit(__doc__)

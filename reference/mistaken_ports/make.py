@@ -224,6 +224,11 @@ def main():
     parser.add_argument("ids", nargs="*", metavar="ID")
     asks = parser.parse_args()
     groups, here = {}, asks.o.resolve() == HERE
+    known = {plant["id"] for plant in plants()}
+    if unknown := [id for id in asks.ids if id not in known]:
+        parser.error(f"plants.toml has no {', '.join(unknown)}")
+    if asks.ids and here:
+        parser.error("some of them need a folder of their own, -o DIR: here the list would hold them alone")
     for plant in plants():
         if here and not dumps.stored(plant["id"], "link" in plant):
             continue

@@ -428,9 +428,11 @@ def test_split_by_number_and_its_errors():
     assert [len(side) for side in split(documents, 2)] == [4, 2]
     big = [["x" * 1000], ["y" * 500], ["z" * 900]]
     assert split(big, 0.1)[1] == [["y" * 500]]  # none fits: the smallest
-    for bad, share in [(documents, 6), (documents, 0), (documents, -1), (documents, float("nan")), ([["a"]], 0.1)]:
-        with pytest.raises(InputError, match="cannot hold out"):
-            corpus.split(bad, share)
+    for share in (6, 0, -1, float("nan")):
+        with pytest.raises(InputError, match=r"^cannot hold out .* of 6 documents: give a share below 1, or fewer"):
+            corpus.split(documents, share)
+    with pytest.raises(InputError, match="of a text of one document: separate its documents by blank lines"):
+        corpus.split([["a"]], 0.1)
     with pytest.raises(InputError, match="repeat each other"):
         corpus.split([["a"], ["a"]], 0.5)
 

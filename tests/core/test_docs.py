@@ -1,6 +1,8 @@
 """Pages, clauses and what shells complete: `minibert docs`, `spec`, `completion`."""
 
+import itertools
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,6 +53,15 @@ def test_on_a_terminal_a_page_is_as_wide_as_it(name, capsys, monkeypatch):
     assert [line for line in shown.splitlines() if line.startswith(("    ", "|", "#"))] == kept
     wide = [line for line in shown.splitlines() if len(line) > 79]
     assert all(line in whole.splitlines() and re.match(r"[|#.]|>>>| {3}", line) for line in wide), wide
+
+
+def test_the_table_of_systems_names_commands_that_there_are():
+    """Those behind && too; nothing is run."""
+    shown = re.findall(r"`(minibert [^`]+)`", (ROOT / "reference" / "SYSTEMS.md").read_text(encoding="utf-8"))
+    assert len(shown) > 40
+    for line in itertools.chain.from_iterable(text.split(" && ") for text in shown):
+        words = shlex.split(line.partition(" > ")[0])[1:]
+        assert cli.parser(words).parse_args(words).run is not None, line
 
 
 def test_the_readme_names_pages_that_are_printed(capsys):

@@ -144,6 +144,8 @@ def test_who_cannot_is_told_why(words):
     other = encoder("electra", words, embedding_size=8, role="discriminator")
     with pytest.raises(InputError, match="needs the generator, but this is the discriminator alone"):
         other.generate([[2, 3]])
+    with pytest.raises(InputError, match="it reads pinyin_ids beside the ids, and of what it writes"):
+        encoder("chinesebert", words).generate([[2, 3]])
     fills = encoder("electra", words, embedding_size=8, role="generator")
     assert fills.generate([[2, 7]], max_new_tokens=2, eos_token_id=None).shape == (1, 4)
 

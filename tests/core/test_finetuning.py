@@ -306,6 +306,10 @@ def test_lines_of_standard_input(place, tmp_path, monkeypatch, capsys):
     row = json.dumps({"text": "id7", "sentence": "fine"}) + "\n"
     code, lines, _ = said(monkeypatch, capsys, "predict", out, "--json", "--columns", "text=sentence", text=row)
     assert (code, json.loads(lines[0])["text"]) == (0, "fine")
+    code, _, errors = said(monkeypatch, capsys, "predict", out, "texts.txt")
+    assert code == 2
+    assert errors[-1].endswith("texts.txt: texts, a line each, are given on standard input: minibert predict DIR < "
+                               "FILE")  # fmt: skip
     code, _, errors = said(monkeypatch, capsys, "predict", out, "--columns", "foo=bar", text=row)
     assert (code, len(errors)) == (2, 1)
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from minibert import cli, families, pretraining
+from minibert import cli, commands, families, pretraining
 from minibert.golden.candidate import shipped
 from minibert.golden.commands import verify
 from minibert.mistakes import page
@@ -81,6 +81,14 @@ def test_every_option_of_a_run_says_its_default_and_its_choices(family, capsys):
             default = module.DEFAULTS.get(field.name, field.default)
             shown = f"{default:g}" if isinstance(default, float) else str(default) or "none"
             assert said[2] == {"True": "yes", "False": "no"}.get(shown, shown), option
+
+
+def test_none_is_what_the_help_says_that_it_is():
+    """An option whose default is none can be given as none."""
+    parser = argparse.ArgumentParser()
+    commands.add_options(parser, pretraining.Options, {})
+    told = parser.parse_args(["--lengths", "none", "--averaging", "none"])
+    assert (told.lengths, told.averaging) == ("", "none")
 
 
 SLIPS = {

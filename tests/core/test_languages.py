@@ -38,6 +38,12 @@ def test_a_language_that_is_none_is_refused(text):
         languages.given([text])
 
 
+def test_a_file_without_pairs_is_refused_as_one_without_text(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("source\ttarget\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^no pairs in .*pairs.tsv: give lines of a source and a target"):
+        list(languages.Languages({"de-en": tmp_path / "pairs.tsv"}))
+
+
 # ---- Multilingual BERT -----------------------------------------------------------------------------------------------
 PIECES = 119_547  # of the cased release
 WORDS = ["[PAD]", *(f"[unused{n}]" for n in range(1, 100)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

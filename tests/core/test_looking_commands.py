@@ -141,6 +141,8 @@ def test_languages_tells_texts_apart_that_are(spoken, tmp_path, capsys):
     picture = tmp_path / "languages.svg"
     given = ("--tokens", 20, "-o", picture)
     lines = said(capsys, "languages", spoken / "start", f"a={spoken / 'one.txt'}", f"b={spoken / 'one.txt'}", *given)
+    assert lines[0] == "20 tokens of each of 2 languages learnt from, as many asked; chance 0.5000"
+    assert len(lines[0].replace("20", "2,000")) < 80
     assert [line.split()[-1] for line in lines[2:5]] == ["0.0000"] * 3
     assert [float(line.split()[-2]) for line in lines[2:5]] == [0.5] * 3
     lines = said(capsys, "languages", spoken / "start", f"a={spoken / 'one.txt'}", f"b={spoken / 'other.txt'}", *given)

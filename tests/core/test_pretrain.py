@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import cli, data, inference, pretraining, training
+from minibert import cli, data, families, inference, pretraining, training
 from minibert.config import from_fields
 from minibert.corpus import Files, split
 from minibert.errors import InputError
@@ -425,6 +425,25 @@ def refused(capsys, *args):
 ])
 def test_wrong_options(args, said, corpus, tmp_path, capsys):
     assert said in refused(capsys, "bert", "--corpus", corpus, "--out", tmp_path / "run", *args)
+
+
+@pytest.mark.parametrize("family", families.names())
+def test_sizes_that_a_family_names(family, tmp_path):
+    """Each is planned, or refused in a line; those that are the defaults have no width of their own."""
+    for size in families.family(family).PRESETS:
+        with pytest.raises(InputError) as said:
+            pretrain(family, [tmp_path / "missing"], tmp_path / "run", preset=size)
+        assert re.search("cannot read .*missing|the model would have", str(said.value))
+
+
+def test_cutoffs_beyond_a_small_vocabulary_are_left_out(corpus, tmp_path, capsys):
+    """Unless they are asked for."""
+    few = {"steps": 1, "batch_size": 2, "seq_length": 16}
+    held = minibert.load(pretrain("transformer_xl", [corpus], tmp_path / "run", **few))
+    assert held.config.cutoffs == ()
+    assert "cutoffs   [] instead of [1000]: the vocabulary has " in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"'cutoffs' is \(1000,\); allowed: rising numbers between 0 and vocab_size"):
+        pretrain("transformer_xl", [corpus], tmp_path / "other", fields={"cutoffs": [1000]}, **few)
 
 
 def test_what_a_process_refuses(corpus, tmp_path, capsys):

@@ -99,7 +99,7 @@ BAD = {
     "xml": (b"\n<?xml version='1.0'?><Error/>", "HTML or XML"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "git lfs pull"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(30), "HDF5"),
-    "text": (b"hello, these are no weights at all", "limit"),
+    "text": (b"hello, these are no weights at all", "no header stands behind"),
 }
 
 

@@ -49,6 +49,7 @@ TEXT = "2 2\na 1 2\nb 3 4\n"
     (TEXT.replace("4", "nan").encode(), "'b' is not finite"),
     (TEXT.replace("b", "a").encode(), "'a', stands twice"),
     (TEXT.replace("3 4", "3").encode(), "line 2 of vectors does not hold a word and 2 numbers"),
+    (b"word\n", "holds no vectors: a line of them is a word and"),
     (TEXT.replace("3", "x").encode(), "something else than numbers"),
     (b"99999999999 300\n" + b"\xff" * 5000, "for which it is too short"),
     (b"2 0\n" + b"\xff" * 5000, "states 2 vectors of 0 numbers"),

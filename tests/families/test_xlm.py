@@ -275,7 +275,7 @@ def test_masks_fall_in_both_sentences_and_never_first():
 
 
 # ---- A run ----------------------------------------------------------------------------------------------------------
-def test_a_run_of_two_languages_and_their_pairs(tmp_path):
+def test_a_run_of_two_languages_and_their_pairs(tmp_path, capsys):
     """Every kind of row, the languages' ids in the saved configuration, BERT on the same text."""
     known = {"de": ["der", "Hund", "lief", "schnell", "über", "die", "Wiese", "Haus"],
              "en": ["the", "dog", "ran", "fast", "over", "our", "green", "field"]}  # fmt: skip
@@ -293,6 +293,7 @@ def test_a_run_of_two_languages_and_their_pairs(tmp_path):
     assert (model.config.languages, model.config.n_langs, model.config.causal) == (("de", "en"), 2, False)
     out = pretrain("xlm", language=given[:2], out=tmp_path / "clm", objective="clm", **small)
     assert minibert.load(out).config.causal
+    assert f"saved     {out}; try: minibert generate" in capsys.readouterr().out
     fields = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
     pretrain("bert", language=given[:2], out=tmp_path / "bert", **small, fields=fields)
     with pytest.raises(InputError, match="given twice: by --corpus and by --language"):

@@ -85,6 +85,16 @@ def test_level(tmp_path, adapter, case, dtype, level):
     print(f"{adapter} {case} {dtype}: {level}, at most {max(row.ratio for row in judged):.1f} noise floors")
 
 
+@pytest.mark.parametrize("adapter", sorted(NEEDS))
+def test_without_arguments_an_adapter_says_what_it_takes(adapter):
+    required(adapter)
+    command = [sys.executable, str(ROOT / "reference" / "adapters" / f"{adapter}.py")]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
+    assert result.returncode == 1
+    assert re.search(rf"^    python {adapter}.py \S+ OUT", result.stderr, re.MULTILINE), result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_keras_hub_s_gelu_is_named(tmp_path):
     found = run("keras_bert", "bert/published", tmp_path / "out.safetensors", "float32")
     assert (found.verdict, found.diagnosis.ids[:1]) == ("variant", ["G01"])

@@ -341,6 +341,8 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
     assert (got.code, got.verdict, declared.code, declared.verdict) == (1, "mistake", 0, "variant")
     with pytest.raises(InputError, match=r"^no known mistake 'A94'"):
         found(path, "bert/probe", declare=["A94"])
+    with pytest.raises(InputError, match=r"^no known mistake 'A94'"):  # where nothing is wrong, too
+        found(written(tmp_path / "right.safetensors", {SCORES: observed()[SCORES]}), declare=["A94"])
 
     def scaled(subject):
         flat = tree.flatten(subject.params)
@@ -351,6 +353,18 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path):
     got = found(path, "bert/probe", declare=["A04"])
     assert (got.code, got.verdict) == (1, "unknown")
     assert got.diagnosis.unexplained == "forward/bert.encoder.layer.1.output.dense"
+
+
+def test_one_tensor_is_one(tmp_path, capsys):
+    one = observed()[SCORES]
+    for tensors, begins in (({SCORES: one}, "right: rounding explains the 1 tensor\n"),
+                            ({SCORES: one + 1}, "different: 1 of 1 tensor is not explained by rounding\n")):
+        cli.main(["check", CASE, str(written(tmp_path / "one.safetensors", tensors))])
+        told = capsys.readouterr().out
+        assert told.startswith(begins)
+        assert ": 1 tensor, judged as float64\n" in told
+        assert not re.search(r"\b1 tensors", told)
+    assert "wrong by itself: 1 of the 1 that differs (" in told
 
 
 def test_two_numbers_are_said_in_the_digits_that_differ():
@@ -517,7 +531,8 @@ HOSTILE = {
     "missing.npz": (lambda path: None, "no such file"),
     "empty.safetensors": (put(b""), "too short"),
     "header.safetensors": (put((10**12).to_bytes(8, "little") + b"{}"), "claims a header of 1000000000000 bytes"),
-    "text.safetensors": (put(b"hello, world"), "claims a header"),
+    "text.safetensors": (put(b"hello, world"), "text.safetensors: no header stands behind its first 8 bytes: not safe"),
+    "empty.npz": (zipped(), "empty.npz holds no tensors"),
     "pickle.bin": (put(pickle.dumps({"a": 1})), "never unpickled"),
     "pickled.npz": (pickled, "pickled Python objects"),
     "archive.pt": (lambda path: zipfile.ZipFile(path, "w").writestr("data.pkl", b"x"), "without .npy members"),

@@ -71,6 +71,7 @@ def test_a_failed_test_s_shrunk_example_becomes_a_case(tmp_path, capsys):
         ("gelu", {"x": np.ones(5000)}, {}, "5000 numbers, of at most 4096"),
         ("gelo", {"x": np.ones(3)}, {}, "no op 'gelo'"),
         ("linear", {"x": np.ones((2, 3)), "weight": np.ones((4, 2)), "bias": np.ones(4)}, {}, "cannot be computed"),
+        ("linear", {"x": np.ones(3), "weight": np.ones(3), "bias": np.ones(4)}, {}, "'weight' has 1 dimensions"),
         ("gelu", {"x": np.ones(3)}, {"slope": 2.0}, "the op gelu has no argument 'slope'"),
     ],
 )
@@ -79,6 +80,12 @@ def test_what_is_no_example_of_the_op_is_refused_in_a_line(op, arrays, constants
     with pytest.raises(InputError, match=r"^[^\n]*$") as caught:
         failures.recipe(op, path)
     assert said in str(caught.value)
+
+
+def test_a_number_alone_has_an_axis(tmp_path):
+    path, out = failures.written(tmp_path, "one", {"x": np.array(0.5)}, {}), tmp_path / "case"
+    assert cli.main(["golden", "make", "gelu", "--from-failure", str(path), "-o", str(out)]) == 0
+    np.testing.assert_array_equal(cases.read(out).tensor("inputs/x"), [0.5])
 
 
 def test_constants_are_kept_and_data_that_was_not_drawn_is_absent(tmp_path):

@@ -28,7 +28,10 @@ def digest(keys):
 def test_a_case_holds_the_tensors_it_was_shipped_with(name):
     folder, _, case = name.partition("/")
     keys, held = digest(files.read(SHIPPED[name]).entries), LISTED.get(folder, {"cases": {}})["cases"]
-    assert case in held, f'a new case: enter "{case}": "{keys}" in reference/golden/{folder}/ids.json'
+    entered = f'{{"cases": {{"{case}": "{keys}"}}, "retired": {{}}}}'
+    file = f"reference/golden/{folder}/ids.json"
+    where = f"of {file}" if folder in LISTED else f"in a new {file}: {entered}"
+    assert case in held, f'a new case: enter "{case}": "{keys}" among the cases {where}'
     assert keys == held[case], "its tensors' names changed: give the case another name, and retire this one"
 
 

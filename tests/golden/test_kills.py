@@ -198,7 +198,7 @@ TEMPLATE = next(code for code in CODE if "entry(" in code)
         ("x = 1\n", 2, "enters no mistake"),
         (TEMPLATE.replace("A91", "A04"), 2, "ValueError: A04 is entered twice"),
         ("import nowhere\n", 2, "ModuleNotFoundError: No module named 'nowhere'"),
-        (None, 2, "a file FILE.py with entries"),
+        (None, 2, "mine.py is no file FILE.py with entries"),
     ],
 )
 def test_an_entry_of_one_s_own_is_tried(text, code, said, tmp_path, monkeypatch, capsys):
@@ -215,3 +215,26 @@ def test_an_entry_of_one_s_own_is_tried(text, code, said, tmp_path, monkeypatch,
         CATALOGUE.update(before)
     told = capsys.readouterr()
     assert said in told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (["A92"], 0, "A92 "),
+        (["A93"], 2, "mine.py enters no 'A93'; did you mean 'A92'?; it enters: A91, A92"),
+        (["A92", "--show"], 2, "--show and --try are both given"),
+    ],
+)
+def test_one_entry_of_several_is_tried(asked, code, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(kills, "folders", lambda: ["macbert"])
+    path = tmp_path / "mine.py"
+    path.write_text(TEMPLATE + TEMPLATE[TEMPLATE.index("entry(") :].replace("A91", "A92"), encoding="utf-8")
+    before = dict(CATALOGUE)
+    try:
+        assert cli.main(["mistakes", "--try", str(path), *asked]) == code
+    finally:
+        CATALOGUE.clear()
+        CATALOGUE.update(before)
+    told = capsys.readouterr()
+    assert said in told.out + told.err
+    assert "A91" not in told.out

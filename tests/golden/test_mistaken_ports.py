@@ -151,3 +151,15 @@ def test_what_cannot_be_scored_is_said_before(words, said, monkeypatch, capsys):
         SCORE.main()
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ids", "said"), [(["-o", "new", "tb0x"], "plants.toml has no tb0x"), (["tb01"], "-o DIR")])
+def test_what_is_not_made(ids, said, monkeypatch, capsys, tmp_path):
+    """An unknown dump, and some dumps alone, whose list would take the place of the list of all."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["make.py", *ids])
+    monkeypatch.setattr(MAKE, "listed", lambda folder, made: pytest.fail("a list was written"))
+    with pytest.raises(SystemExit) as ended:
+        MAKE.main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

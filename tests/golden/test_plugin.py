@@ -48,6 +48,10 @@ def crashing(weights, inputs, facts):
     raise RuntimeError("no such device")
 
 
+def ending(weights, inputs, facts):
+    raise SystemExit(3)
+
+
 def strange(weights, inputs, facts):
     return {"forward/loss": np.zeros((2, 3))}
 
@@ -200,12 +204,13 @@ def test_an_adapter_that_gives_nothing_fails_once(within):
 @pytest.mark.parametrize(
     ("adapter", "text"),
     [("listing", "not a dict of arrays by name"), ("crashing", "RuntimeError: no such device"),
-     ("strange", "'forward/loss' is (2, 3), the case has ()")],
+     ("ending", "SystemExit: 3"), ("strange", "'forward/loss' is (2, 3), the case has ()")],
 )  # fmt: skip
 def test_an_adapter_that_fails_says_so(within, adapter, text):
     result = within("--minibert-adapter", f"mine:{adapter}", "--minibert-case", "bert/published", "-q")
     assert result.returncode == 1
     assert text in result.stdout
+    assert re.search(r"^1 failed, 6 skipped", result.stdout, re.MULTILINE), result.stdout
 
 
 @pytest.mark.parametrize(
@@ -245,3 +250,17 @@ def test_a_training_loop_is_asked_its_laws(tmp_path, within):
     wrong = within("--minibert-loop", "loop.py:none", "-q")
     assert wrong.returncode == 4
     assert "--minibert-loop 'loop.py:none': loop.py has no function 'none'" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("loop", "said"),
+    [("def mine():\n    return 3\n", "returned 3, not (start, batch, facts)"),
+     ("def mine():\n    raise RuntimeError('no device')\n", "RuntimeError: no device"),
+     (LOOP.replace("def step(self, batches):", "def step(self, batches):\n        raise OSError('full')"), "full")],
+)  # fmt: skip
+def test_a_loop_that_does_not_run_fails_once(loop, said, tmp_path, within):
+    (tmp_path / "loop.py").write_text(loop, encoding="utf-8")
+    result = within("--minibert-loop", "loop.py:mine", "-q", "-rs")
+    assert re.search(r"^1 failed, 10 skipped", result.stdout, re.MULTILINE), result.stdout
+    assert said in result.stdout
+    assert "the loop does not run: see parts_make_the_whole" in result.stdout

@@ -44,8 +44,9 @@ def made(recipe: CaseRecipe) -> Made:
     if whole:
         batch |= _labels(model, batch, recipe.seed)
     name, end = place.resolve().name, "gradients" if whole else "hidden states"
+    counted = f"{len(recipe.texts)} text{'' if len(recipe.texts) == 1 else 's'}"
     facts = {
-        "title": f"{name} over {len(recipe.texts)} texts, from characters to {end}",
+        "title": f"{name} over {counted}, from characters to {end}",
         "family": model.family,
         "objective": " + ".join(model.module.terms(model.config)) if whole else None,
         "config": to_fields(model.config),
