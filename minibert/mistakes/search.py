@@ -140,6 +140,8 @@ class _Search(Trials):
         acting = [found for found in self.mutants if found.mutant.section == FORWARD]
         while self._explain(self.forward, acting):
             pass
+        if not self.parts and self._grown():
+            self._explain_grown(acting)
         self.parts = [self._settled(part) for part in self.parts]
         told, before = self._forward_told(), [*self.parts]
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
@@ -153,6 +155,24 @@ class _Search(Trials):
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
             left = self._explain_steps() if self.steps.keys else left
         return self._said(left)
+
+    def _grown(self) -> bool:
+        """Whether, in 16 bits, the forward pass is wrong, and by itself no block of it is."""
+        if not self.given or self.dtype in WIDE or not self.forward.keys:
+            return False
+        forced, free = self.trial((), self.forward), self.free((), self.forward)
+        return free is not None and not _wrong(forced).any() and _wrong(free).any()
+
+    def _explain_grown(self, acting: list[Found]) -> None:
+        """Explains the forward pass as a whole; what nothing explains so has grown from rounding alone."""
+        given, like = self.given, self.__dict__.pop("like", None)
+        self.given = {}
+        while self._explain(self.forward, acting):
+            pass
+        if not self.parts:
+            self.given = given
+            self.__dict__.pop("like", None)
+            self.__dict__ |= {} if like is None else {"like": like}
 
     @property
     def found(self) -> Combined:

@@ -77,6 +77,8 @@ def test_a_grown_rounding_of_16_bits_is_right(dtype):
     assert statuses({first: grown}, {}) == {first: "suspect"}
     worse = statuses({first: grown, second: moved(second, 100)}, {first: grown, second: case.tensor(second)})
     assert worse == {first: "suspect", second: "wrong"}
+    source = {first: grown, second: moved(second, 3.5)}
+    assert statuses(source, {first: grown, second: case.tensor(second)})[first] == "suspect"  # a block is off, too
     row = next(r for r in compare.compare(case, {first: grown}, dtype, None, {first: grown}) if r.key == first)
     assert row.verdict.startswith("rounding explains it") == (due == "right")
 
