@@ -230,8 +230,7 @@ class _Search(Trials):
             chosen = [found for found in chosen if found.id in known]
         cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
         for some in self._ordered(evidence, cover.wrong, chosen):
-            trials += self._staged(cover, base, some) if evidence is not self.forward else self._tried(
-                cover, base, some)  # fmt: skip
+            trials += (self._staged if evidence is not self.forward else self._forward_staged)(cover, base, some)
             parts = cover.parts(trials)
             if cover.open.any():
                 trials += self._solved(cover, [trial for trial in trials if trial.listed], base)
@@ -252,6 +251,22 @@ class _Search(Trials):
     def _tried(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
         return self.run(((*base, found) for found in some), cover.evidence, len(some))
 
+    def _forward_staged(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
+        """The same of a forward pass; where that leaves something, trials at one place each of what explains something
+        everywhere: of all, where not every activation was supplied.
+        """
+        trials = self._tried(cover, base, some)
+        inner = [(found, mutant) for found in some for mutant in found.mutant.inside]
+        if not inner:
+            return trials
+        cover.parts(trials)
+        if not cover.left.any():
+            return trials
+        if self._every(FORWARD):
+            shown = {id(t.found[-1].mutant) for t in trials if cover.explained(t).any()}
+            inner = [(found, mutant) for found, mutant in inner if id(found.mutant) in shown]
+        return trials + self._tried(cover, base, [Found(found.mistake, mutant) for found, mutant in inner])
+
     def _staged(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
         """Trials of what changes a backward everywhere, then of the same in some places. Where every cotangent is
         supplied, a place shows by itself what the whole shows there, so those alone are tried of which the whole
@@ -265,7 +280,7 @@ class _Search(Trials):
         inner += [Found(found.mistake, mutant) for found in some for mutant in found.mutant.inside]
         if not inner:
             return trials
-        if self._every_cotangent():
+        if self._every(GRADIENTS):
             told = {of(t.found[-1]) for t in trials}
             shown = {of(t.found[-1]) for t in trials if cover.explained(t).any()}
             first = [found for found in inner if of(found) in shown or of(found) not in told]
@@ -298,10 +313,10 @@ class _Search(Trials):
                 np.abs(trial.residuals - self.trial((), evidence).residuals) <= 1e-6)  # fmt: skip
         return self.reach[path]
 
-    def _every_cotangent(self) -> bool:
-        """Whether the candidate has a gradient of each tensor that the case has one of."""
+    def _every(self, section: str) -> bool:
+        """Whether the candidate has each activation, or its gradient, that the case has."""
         names = (name for held in self.calls.values() for name, *_ in held.values())
-        due = {f"{GRADIENTS}/{name}" for name in names} & self.entries
+        due = {f"{section}/{name}" for name in names} & self.entries
         return bool(due) and due <= {*self.given}
 
     def _leaves(self, part: Part, evidence: Evidence, left: np.ndarray) -> bool:

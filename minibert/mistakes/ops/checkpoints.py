@@ -10,7 +10,7 @@ import numpy as np
 from minibert import families, tree
 from minibert.golden.compare import SLOTS
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.catalogue import Mutant, config, entry, field, only, swap, unlisted, weights, whole
+from minibert.mistakes.catalogue import Mutant, config, entry, everywhere, field, only, swap, unlisted, weights, whole
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.heads import bias_times, transposed
 from minibert.mistakes.swap import Replacement, Site
@@ -52,6 +52,28 @@ def _each(what: str, edit: Any, pattern: str, square: bool = False, ndim: int = 
         return mutants
 
     return maker
+
+
+def _of_norms(what: str, edit: Any, part: str) -> Any:
+    """The tensors of all norms whose names end so; inside it those of the norms of a kind, of each layer, of each."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        paths = [p for p in tree.flatten(subject.params) if re.fullmatch(rf".*norm\.({part})", p)]
+        norms = dict.fromkeys(p.rpartition(".")[0] for p in paths)
+        kinds = dict.fromkeys(re.sub(r"\.\d+\.", r".\\d+.", norm) for norm in norms)
+        layers = dict.fromkeys(norm[: found.end()] for norm in norms if (found := re.search(r"\.\d+\.", norm)))
+        groups = [("", ".*"), *((_named(kind), kind) for kind in kinds),
+                  *((_named(layer + "norms"), re.escape(layer) + ".*") for layer in layers),
+                  *((_named(norm), re.escape(norm)) for norm in norms)]  # fmt: skip
+        mutants, seen = [], set()
+        for where, pattern in groups:
+            chosen = tuple(p for p in paths if re.fullmatch(pattern, p.rpartition(".")[0]))
+            if chosen and chosen not in seen:
+                seen.add(chosen)
+                mutants += weights(what, edit, "|".join(map(re.escape, chosen)), where)(subject, at)
+        return mutants
+
+    return everywhere(maker)
 
 
 def _named(path: str) -> str:
@@ -220,6 +242,29 @@ def _reordered(what: str, order: Any) -> Any:
     return maker
 
 
+def _two_exchanged(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Any two layers of a stack in each other's place; those of a long one next to each other alone."""
+    longest = max(map(len, _stacks(subject.params)), default=0)
+    if longest < 3:  # the last first
+        return []
+    last = longest - 1 if longest <= 12 else 1
+
+    def exchange(i: int, j: int) -> Any:
+        order = {i: j, j: i}
+        return lambda held: [held[order.get(k, k)] for k in range(len(held))] if j < len(held) else held
+
+    return [mutant for apart in range(1, last + 1) for i in range(longest - apart)
+            for mutant in _reordered(f"layers {i} and {i + apart} in each other's place",
+                                     exchange(i, i + apart))(subject, at)]  # fmt: skip
+
+
+def _stacks(params: Any) -> list[list]:
+    """The lists of layers in a tree."""
+    if isinstance(params, list):
+        return [params]
+    return [stack for part in params.values() for stack in _stacks(part)] if isinstance(params, dict) else []
+
+
 def _run_backwards(subject: Subject, at: list[Site]) -> list[Mutant]:
     """The layers of each stack run from the last to the first, each under its own name."""
     found = _reordered("run from the last to the first", lambda held: held[::-1])(subject, at)
@@ -276,9 +321,9 @@ entry(
     "C02", "gamma/beta vs weight/bias", "rename; never by substring in user names",
     "HF#11809, #29554, #35615; huggingface/candle#1888", "output", "NAME-3",
     mutants=[
-        weights("norms not found, left at 1 and 0", _unnamed_norm, r".*norm\.(weight|bias)"),
-        weights("norms' weights not found, left at 1", _unnamed_norm, r".*norm\.weight"),
-        weights("norms' biases not found, left at 0", _unnamed_norm, r".*norm\.bias"),
+        _of_norms("norms not found, left at 1 and 0", _unnamed_norm, "weight|bias"),
+        _of_norms("norms' weights not found, left at 1", _unnamed_norm, "weight"),
+        _of_norms("norms' biases not found, left at 0", _unnamed_norm, "bias"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"embeddings\.norm\..*", "embeddings"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"(en|de)coder\..*norm\..*", "encoder"),
         weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
@@ -380,6 +425,7 @@ entry(
     mutants=[
         _reordered("the last first", lambda held: held[::-1]),
         _run_backwards,
+        _two_exchanged,
         _reordered("each the next one's, the last the first one's", lambda held: [*held[1:], held[0]]),
         _reordered("each the one's before it, the first the last one's", lambda held: [held[-1], *held[:-1]]),
     ],
@@ -389,12 +435,13 @@ entry(
     "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart"),
     when="of the output's, twice is H04",
     mutants=[only("bert transformer bart", swap(what, "linear", _biased(bias_times(by)), r"(?!.*decoder$).*", UNBIASED))
-             for what, by in (("twice", 2), ("taken away", -1))],
+             for what, by in (("twice", 2), ("taken away", -1))]
+    + [only("bert transformer bart", swap("the output's taken away", "linear", _biased(bias_times(-1)), r".*decoder"))],
 )  # fmt: skip
 entry(
     "C19", "norms' weights taken for γ - 1", "γ as it is stored",
     "own knowledge", "output", "OP-LN-1",
-    mutants=[weights("1 + γ", lambda path, a: 1 + a, r".*norm\.weight")],
+    mutants=[_of_norms("1 + γ", lambda path, a: 1 + a, "weight")],
 )  # fmt: skip
 unlisted(
     "biases not found",

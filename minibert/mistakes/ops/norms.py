@@ -12,7 +12,7 @@ from minibert import layers, ops, tree
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, entry, field, swap, whole
+from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, swap
 from minibert.mistakes.ops.slopes import NORM_SLOPES, NORM_WEIGHTS, normed, placed
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 
@@ -704,10 +704,15 @@ of_norms = partial(swap, name="layer_norm", groups=GROUPS)
 
 
 def whole_groups(what: str, replacement: Replacement) -> Callable:
-    """Of all norms and of those of each group, none alone."""
-    named = ("", *(where for where, _ in GROUPS))
-    maker = of_norms(what, replacement=replacement)
-    return lambda subject, at: [mutant for mutant in maker(subject, at) if mutant.where in named]
+    """Of all norms and of those of each group; those at other places inside the first."""
+    named = {"", *(where for where, _ in GROUPS)}
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        found = of_norms(what, replacement=replacement)(subject, at)
+        inside = tuple(mutant for mutant in found if mutant.where not in named)
+        return [replace(mutant, inside=() if mutant.where else inside) for mutant in found if mutant.where in named]
+
+    return maker
 
 
 
@@ -868,7 +873,7 @@ entry(
     "L15", "RMS norm for layer norm", "the mean is subtracted, the bias added",
     "own knowledge; ggml-org/llama.cpp#173 (the other way round)", "output", "OP-LN-1",
     mutants=[
-        whole(of_norms(f"nothing subtracted{text}", replacement=root_mean_square(biased)))
+        everywhere(of_norms(f"nothing subtracted{text}", replacement=root_mean_square(biased)))
         for text, biased in (("", True), (", no bias", False))
     ],
 )  # fmt: skip
@@ -876,10 +881,10 @@ entry(
     "L16", "the residual added twice", "x + f(x): what calls a layer does not add its input again",
     "yunzeliu/MAP#3; yakhyo/darknet-pytorch#2", "output", "BERT-ENC-1",
     mutants=[
-        *(whole(swap("the layer's input is added to its output", name, added_again(*pair)))
+        *(everywhere(swap("the layer's input is added to its output", name, added_again(*pair)))
           for name, pair in LAYERS.items()),
         *(
-            whole(swap(f"{text} twice", "pre_norm_layer", rewired(*wired)))
+            everywhere(swap(f"{text} twice", "pre_norm_layer", rewired(*wired)))
             for text, wired in (
                 ("the attention's residual", (TWICE, None)),
                 ("the feed-forward's residual", (None, TWICE)),
@@ -892,8 +897,8 @@ entry(
     "L17", "a layer's norm left out", "one for each sub-layer",
     "own knowledge", "output", "BERT-ENC-1",
     mutants=[
-        whole(swap(f"no norm of {text}", "layer_norm", no_norm(),
-                   rf".*encode\.(en|de)coder\.\d+\.{part}\.(add_norm\.)?norm"))
+        everywhere(swap(f"no norm of {text}", "layer_norm", no_norm(),
+                        rf".*encode\.(en|de)coder\.\d+\.{part}\.(add_norm\.)?norm"))
         for text, part in (("the attention", "attention"), ("the feed-forward", "feed_forward"),
                            ("either sub-layer", "(attention|feed_forward)"))
     ],
