@@ -7,6 +7,7 @@ tensor wrong. Of those that explain, the fewest are named that explain all toget
 tensor, two at once are tried. What nothing explains gets no name, and no clock decides.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import numpy as np
 
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
-from minibert.golden import compare
+from minibert.golden import blocks, compare
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, term_paths
 from minibert.mistakes import going, words
@@ -243,6 +244,10 @@ class _Search(Trials):
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
         parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
+        if not parts and not faint and evidence is self.forward:
+            parts = cover.parts(more := self._unread(cover, base, chosen))
+            parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
+            trials += more
         if not parts and not faint:
             parts = self._pairs(cover, trials)
         self.parts += sorted(parts, key=lambda part: part.first)
@@ -266,6 +271,37 @@ class _Search(Trials):
             shown = {id(t.found[-1].mutant) for t in trials if cover.explained(t).any()}
             inner = [(found, mutant) for found, mutant in inner if id(found.mutant) in shown]
         return trials + self._tried(cover, base, [Found(found.mistake, mutant) for found, mutant in inner])
+
+    def _unread(self, cover: "_Cover", base: Combined, chosen: list[Found]) -> list[Trial]:
+        """Trials of what acts within one call whose tensor is right, and goes into the first wrong one: a mistake made
+        behind the place where the tensor was written.
+        """
+        paths = {name: path for name, path, *_ in self.module.activations(self.subject.config)}
+        start = {site.path: site.start for site in self.sites}
+        order = {path: i for i, path in enumerate(start)}
+        every = [found for one in chosen for found in (one, *(replace(one, mutant=m) for m in one.mutant.inside))]
+        every = [found for found in every if found.mutant.sites and not found.mutant.silent]
+        more = []
+        for key in self._read_by(cover.evidence.keys[int(np.argmax(cover.wrong))], cover):
+            path = paths.get(key.partition("/")[2], "")
+            if path in order:
+                within = [found for found in every
+                          if all(start[path] <= order[site] <= order[path] for site in found.mutant.sites)]
+                spelled = re.escape(self._spelled(key).partition("/")[2])
+                more += [replace(found, mutant=replace(found.mutant, silent=f"({FORWARD}|{GRADIENTS})/{spelled}"))
+                         for found in within]  # fmt: skip
+        return self._tried(cover, base, more)
+
+    def _read_by(self, wrong: str, cover: "_Cover") -> list[str]:
+        """The right tensors of the candidate that go into the block of a wrong one."""
+        right = [k for k, bad in zip(cover.evidence.keys, cover.wrong, strict=True) if not bad and k in self.given]
+        due, found, rng = self.like.computed.get(wrong), [], np.random.default_rng(0)
+        for key in right:
+            held = self.given[key]
+            given = {**self.given, key: held + 0.1 * np.abs(held).max() * rng.normal(size=held.shape)}
+            got = blocks.Forced(self.subject, given, self.calls, backward=False).computed.get(wrong)
+            found += [key] if due is not None and not np.array_equal(got, due) else []
+        return found
 
     def _staged(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
         """Trials of what changes a backward everywhere, then of the same in some places. Where every cotangent is
