@@ -12,8 +12,9 @@ from minibert import families, layers, tree
 from minibert.corruption import rules, sequences
 from minibert.golden import shares
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap, weights
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap, weights, whole
 from minibert.mistakes.ops.heads import TURNED, flipped
+from minibert.mistakes.ops.norms import LAYERS, passed_over
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
 
 Array = np.ndarray
@@ -142,6 +143,12 @@ def _inner_first(config: Any) -> list[int]:
             for i in range(config.inner_group_num)]  # fmt: skip
 
 
+def _behind_first(subject: Subject, site: Site) -> Replacement | None:
+    """An inner layer that gives what it is given, but for the first of each group."""
+    first = site.layer is None or site.layer % subject.config.inner_group_num == 0
+    return None if first else passed_over(*LAYERS["encoder_layer"])
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +166,7 @@ entry(
             layer / (c.num_hidden_layers / c.num_hidden_groups))),
         regrouped("the inner layers of each group run from the last to the first",
                   inner=lambda c: range(c.inner_group_num)[::-1]),
+        whole(swap("of each group the first inner layer alone", "encoder_layer", _behind_first)),
     ],
 )  # fmt: skip
 entry(

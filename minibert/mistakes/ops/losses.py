@@ -169,6 +169,14 @@ def _halves(n: int) -> list[slice]:
     return [slice(0, n // 2), slice(n // 2, None)] if n > 1 else [slice(None)]
 
 
+def _detected(parts: Callable[[int], list[slice]], given: dict[str, Any]) -> dict[str, Any]:
+    """The same of a loss over all tokens."""
+    w = np.broadcast_to(1.0 if given["weights"] is None else given["weights"], given["labels"].shape)
+    held = [w[part] for part in parts(len(w))]
+    shares = [part / part.sum() if part.sum() else part for part in held]
+    return {"weights": np.concatenate(shares).astype(given["logits"].dtype), "denominator": float(len(held))}
+
+
 def softmax_over_rows(length: int | None = None) -> Replacement:
     """-log softmax over all rows, or over each `length` of them, taken at the label's column."""
 
@@ -502,7 +510,10 @@ entry(
             ("two halves", _halves, True),
             ("two halves, the first the larger,", lambda n: _halves(n + 1), True),
         )
-    ],
+    ]
+    + [swap(f"the mean of {what}' means", "binary_cross_entropy",
+            edited(ops.binary_cross_entropy, partial(_detected, parts)), r"replaced_token\.loss")
+       for what, parts in (("the rows", _rows), ("two halves", _halves))],
 )  # fmt: skip
 entry(
     "S05", "denominator sum(w) vs sum(w)+1e-5", "GB adds 1e-5 (seen at tolerance 1e-6)",
