@@ -176,6 +176,16 @@ def sloped(slope: Callable[[Array, Array], Array], scaled: bool = True) -> Repla
     return replace(of_scores(ops.attention, attention_backward, faithful=False), seen=seen)
 
 
+def constant_probs() -> Replacement:
+    """Attention whose probabilities, and all before them but the values, are constants to the backward."""
+
+    def seen(part: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
+        value, cotangent = PAIRS["attention"].parts.seen(part, c, dy)
+        return value, None if cotangent is None else 0 * cotangent
+
+    return replace(graded(ops.attention, lambda g, dy, c: (0 * g[0], 0 * g[1], *g[2:])), seen=seen)
+
+
 def by_hand(
     masked: Callable,
     axis: int | tuple[int, ...] = -1,
@@ -1117,7 +1127,7 @@ entry(
             ("the keys", (1,), ""),
             ("the probabilities", (0, 1), r"gradients/.*:(scores|probs)"),
         )
-    ],
+    ] + [of_attention("the probabilities are a constant", section=GRADIENTS, replacement=constant_probs())],
 )  # fmt: skip
 entry(
     "A37", "another backward under the softmax's value", "dS = P (dP - Σ dP P), times the scale",
