@@ -375,6 +375,8 @@ def lending(name: str, fields: tuple[str, ...]) -> tuple[Replacement, Replacemen
         return own(dy, lent(c))
 
     def lent(c: Cache) -> Cache:
+        if not hasattr(held, "cache"):
+            raise ValueError("nothing was kept yet")
         found = {field: held.cache[field] for field in fields}
         if any(np.shape(a) != np.shape(c[field]) for field, a in found.items() if isinstance(a, np.ndarray)):
             raise ValueError("rows of another kind")
