@@ -378,7 +378,8 @@ ATTENTION = {
     "value_in_8_bits": forward(None, f"{SELF[0]}.value", weights=changed("value.weight", rounded_to_8_bits)),
     "value_bias_dropped": forward("C15", f"{SELF[0]}.value", port=only(".self.value", linear=without_bias)),
     "attention_output_bias_dropped": forward(
-        "C15", f"{LAYER[1]}.attention.output.dense",
+        "C15",
+        f"{LAYER[1]}.attention.output.dense",
         port=only(f"{LAYER[1]}.attention.output.dense", linear=without_bias),
     ),
 }

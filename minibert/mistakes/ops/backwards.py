@@ -224,9 +224,10 @@ def _reading(site: Site, lender: Site, given: bool) -> list[tuple[Any, Replaceme
 
     def backward(dy: Array, c: Cache) -> tuple:
         dx, g = PAIRS["linear"].backward(dy, c)
-        if held.tensor.shape != c["x"].shape:
-            raise ValueError("a tensor of another shape")
-        rows = held.tensor.reshape(-1, held.tensor.shape[-1])
+        tensor = getattr(held, "tensor", None)
+        if np.shape(tensor) != c["x"].shape:
+            raise ValueError("a tensor of another shape, or none yet")
+        rows = tensor.reshape(-1, tensor.shape[-1])
         return dx, {**g, "weight": dy.reshape(-1, dy.shape[-1]).T @ rows}
 
     pairs = [(site.key, Replacement(own, backward, faithful=False))]

@@ -324,7 +324,7 @@ def factored(change: dict[str, Callable[[Factors], Array]]) -> Replacement:
     def to_scores(dy: Array, c: Cache) -> Factors:
         p, d, q = c["probs"], c["dropout"], c["q"]
         hidden = q.dtype.type((q.shape[-1] * q.shape[1]) ** -0.5)
-        o = Factors(q=q, k=c["k"], v=c["v"], scale=c["scale"], probs=p, dropout=1 if d is None else d,
+        o = Factors(q=q, k=c["k"], v=c["v"], scale=c["scale"], probs=p, dropout=np.ones_like(p) if d is None else d,
                     used=p if d is None else p * d, hidden=hidden, dy=dy,
                     factor=1 if d is None else d.max())  # fmt: skip
         rules = {
@@ -375,6 +375,8 @@ def lending(name: str, fields: tuple[str, ...]) -> tuple[Replacement, Replacemen
         return own(dy, lent(c))
 
     def lent(c: Cache) -> Cache:
+        if not hasattr(held, "cache"):
+            raise ValueError("nothing was kept yet")
         found = {field: held.cache[field] for field in fields}
         if any(np.shape(a) != np.shape(c[field]) for field, a in found.items() if isinstance(a, np.ndarray)):
             raise ValueError("rows of another kind")
