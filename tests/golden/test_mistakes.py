@@ -153,7 +153,10 @@ def test_a_network_unlike_bert_s_has_the_mistakes_that_concern_it(name, ours, no
     for id, entry in EVERY.items():
         if entry.mutants and entry.concerns(name):
             for mutant in entry.mutants(subject, at):
-                tensors = observe(mutant.change(subject), (1,) if mutant.section == STEPS else ())
+                try:
+                    tensors = observe(mutant.change(subject), (1,) if mutant.section == STEPS else ())
+                except trials.IMPOSSIBLE:  # a call whose rows are of another kind than those that it is given
+                    continue
                 if any(not np.array_equal(tensors[key], right[key]) for key in right.keys() & tensors):
                     made.add(id)
     assert ours <= made, ours - made

@@ -15,6 +15,7 @@ import numpy as np
 from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry
+from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.heads import trained
 from minibert.mistakes.ops.optimizer import handed_out
 from minibert.mistakes.ops.slopes import by_text, lending, placed, texts_of
@@ -396,7 +397,7 @@ entry(
         *(placed(f"times {value}, behind the sub-layer", name, graded(getattr(layers, name), _more(value)))
           for value in (2, 0.5, -1) for name in ("self_attention", "feed_forward")),
         placed("that of before the norm", "add_norm", graded(layers.add_norm, _unnormed)),
-        *(placed("that of behind dropout", name, graded(getattr(layers, name), _as_dropped))
+        *(with_dropout(placed("that of behind dropout", name, graded(getattr(layers, name), _as_dropped)))
           for name in ("add_norm", "add")),
     ],
 )  # fmt: skip
