@@ -441,16 +441,21 @@ def test_sites_stand_where_activations_say():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_backward_that_is_declared_wrong_is_wrong():
     """Value right, some gradient not: else the entry would show nowhere."""
-    subject = subject_of()
+    subject, unshown = subject_of(), set()
     right = observe(subject, ())
     for id, mutant in mutants(subject):
         made = _swaps(mutant, subject)
         if mutant.where or mutant.section != "gradients" or not made:
             continue
-        got = observe(mutant.change(subject), ())
+        try:
+            got = observe(mutant.change(subject), ())
+        except trials.IMPOSSIBLE:  # rows of another kind
+            continue
         assert all(np.array_equal(got[k], a) for k, a in right.items() if k.startswith(FORWARD)), (id, mutant.what)
         shown = any(not np.array_equal(got[k], a) for k, a in right.items())
-        assert shown or id == "E10", (id, mutant.what)  # the padding id may lie beyond the other tables
+        unshown |= set() if shown else {(id, mutant.what)}
+    # no label is 0 there, and the padding id may lie beyond the other tables
+    assert {id for id, what in unshown if what != "none where the label is 0"} <= {"E10"}, unshown
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -20,7 +20,8 @@ from minibert.mistakes.ops.heads import trained
 from minibert.mistakes.ops.optimizer import handed_out
 from minibert.mistakes.ops.slopes import by_text, lending, placed, texts_of
 from minibert.mistakes.swap import Replacement, Site, graded, swapped
-from minibert.pairs import PAIRS
+from minibert.pairs import BLOCKS, PAIRS, observing
+from minibert.trace import Nesting
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -171,11 +172,13 @@ def _misread(subject: Subject, at: list[Site]) -> list[Mutant]:
     """
     chosen = [site for site in at if site.name in ("linear", "layer_norm", "tanh", "activation")]
     roles: dict[tuple[str, str, bool], list[tuple[Site, Site]]] = {}
+    tensors = _tensors(subject)
     for site in chosen:
         for lender in chosen:
             near = site.name == "linear" and _near(site, lender)
             for given in (True, False) if near else ():
-                if (lender is not site or not given) and _fits(subject, site, lender, given):
+                own, other = tensors[site.key][0], tensors[lender.key][0 if given else 1]
+                if np.shape(own) == np.shape(other) and not np.array_equal(own, other):
                     role = tuple(re.sub(r"\.\d+\.", ".#.", one.local) for one in (site, lender))
                     roles.setdefault((*role, given), []).append((site, lender))
     found = []
@@ -198,17 +201,27 @@ def _near(site: Site, lender: Site) -> bool:
     return site.layer is not None or site.local.rpartition(".")[0] == lender.local.rpartition(".")[0]
 
 
+def _tensors(subject: Subject) -> dict[Any, tuple[Any, Any]]:
+    """(what it was given, what it gave) of each call, by its key."""
+    held: dict[Any, tuple[Any, Any]] = {}
+
+    def follow(f: Any, args: tuple, constants: dict) -> Any:
+        if f.__name__ not in PAIRS and f.__name__ not in BLOCKS:
+            return f(*args, **constants)
+        key = nesting.enter(f.__name__)
+        result = f(*args, **constants)
+        nesting.leave()
+        held[key] = args[0] if args else None, result[0]
+        return result
+
+    nesting, module = Nesting(), families.family(subject.family)
+    with observing(follow):
+        objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
+    return held
+
+
 def _words(site: Site) -> str:
     return "the " + (site.words.partition(f"layer {site.layer} ")[2] or site.words)
-
-
-def _fits(subject: Subject, site: Site, lender: Site, given: bool) -> bool:
-    """Whether the lender's tensor may be as wide as the input."""
-    sizes = [tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")]
-    theirs = [tree.get(subject.params, path).shape for path in lender.params if path.endswith("weight")]
-    if not sizes or (not theirs and lender.name in ("linear", "layer_norm")):
-        return False
-    return not theirs or theirs[0][-1 if given else 0] == sizes[0][-1]
 
 
 def _reading(site: Site, lender: Site, given: bool) -> list[tuple[Any, Replacement]]:
