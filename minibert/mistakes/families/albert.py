@@ -144,14 +144,11 @@ def _inner_first(config: Any) -> list[int]:
 
 
 def _behind_first(subject: Subject, site: Site) -> Replacement | None:
-    """An inner layer that gives what it is given, but for the first of each group."""
-    first = site.layer is None or site.layer % subject.config.inner_group_num == 0
-    return None if first else passed_over(*LAYERS["encoder_layer"])
+    """No inner layer but the first of each group."""
+    return passed_over(*LAYERS["encoder_layer"]) if (site.layer or 0) % subject.config.inner_group_num else None
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
-
-
 entry(
     "C14", "ALBERT group/inner indices; Conv1D layout", "one group reused; [in,out]",
     "own knowledge; src albert", "loading", "ALB-ENC-1", families=("albert",),
