@@ -441,21 +441,16 @@ def test_sites_stand_where_activations_say():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_backward_that_is_declared_wrong_is_wrong():
     """Value right, some gradient not: else the entry would show nowhere."""
-    subject, unshown = subject_of(), set()
+    subject = subject_of()
     right = observe(subject, ())
     for id, mutant in mutants(subject):
         made = _swaps(mutant, subject)
         if mutant.where or mutant.section != "gradients" or not made:
             continue
-        try:
-            got = observe(mutant.change(subject), ())
-        except trials.IMPOSSIBLE:  # rows of another kind
-            continue
+        got = observe(mutant.change(subject), ())
         assert all(np.array_equal(got[k], a) for k, a in right.items() if k.startswith(FORWARD)), (id, mutant.what)
         shown = any(not np.array_equal(got[k], a) for k, a in right.items())
-        unshown |= set() if shown else {(id, mutant.what)}
-    # no label is 0 there, and the padding id may lie beyond the other tables
-    assert {id for id, what in unshown if what != "none where the label is 0"} <= {"E10"}, unshown
+        assert shown or id == "E10", (id, mutant.what)  # the padding id may lie beyond the other tables
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -503,7 +498,7 @@ def test_threads_do_not_see_each_other_s_mistakes():
 # ---- Naming ----------------------------------------------------------------------------------------------------------
 # where all are asked, every so many parts, fewer of bert/probe, which has the mistakes of bert/published once more, and
 # of GPT-2, which has many of them
-NAMED = {"bert/published": 3, "bert/probe": 24, "gpt2/published": 6}
+NAMED = {"bert/published": 4, "bert/probe": 24, "gpt2/published": 8}
 DRAWS = [("bert/published", "drawn"), ("gpt2/published", "drawn")]
 ASKED = [(name, i) for name, step in NAMED.items() for i in range(0, PARTS, step)] if EVERY_MUTANT else DRAWS
 

@@ -610,7 +610,6 @@ entry(
             ("2p (p - onehot)", lambda g, dy, c: 2 * g * _whole_p(1, c, each=False)),
             ("p (1 - p) (p - onehot)", lambda g, dy, c: g * _whole_p(1, c, lambda z, p: p * (1 - p), False)),
             ("the mean over classes", lambda g, dy, c: g / g.shape[-1]),
-            ("none where the label is 0", lambda g, dy, c: g * (c["labels"] != 0).reshape(*g.shape[:-1], 1)),
             ("none of class 0", lambda g, dy, c: g * (np.arange(g.shape[-1]) != 0)),
             ("the label one place on", lambda g, dy, c: _relabelled(g, dy, c, 1)),
             ("the label one place before", lambda g, dy, c: _relabelled(g, dy, c, -1)),
