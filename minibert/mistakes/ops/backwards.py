@@ -230,7 +230,7 @@ def _reading(site: Site, lender: Site, given: bool) -> list[tuple[Any, Replaceme
 
     def kept(*args: Any, **more: Any) -> tuple[Array, Any]:
         y, c = f(*args, **more)
-        held.tensor = args[0] if given else y
+        held.tensor = next(iter((*args, *more.values()))) if given else y
         return y, dict(c)
 
     def own(*args: Any, **more: Any) -> tuple[Array, Any]:
