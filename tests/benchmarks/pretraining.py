@@ -4,7 +4,7 @@
 Each family is pre-trained as `minibert pretrain FAMILY` does, on the text that Python ships. Printed for each term: the
 held-out loss, and by how much it is below that of the best guess that does not look at the context (how frequent each
 token, or each class, is in that text). The exit code is 1 where the first term of a family is not below it.
-`--each-kind`: one encoder, one decoder, one of both and one that reads a stream, which is what `.ci/run` trains.
+`--each-kind`: one encoder, one decoder, one of both and one that reads a stream; `.ci/run` trains these.
 """
 
 import argparse
