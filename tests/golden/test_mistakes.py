@@ -498,7 +498,7 @@ def test_threads_do_not_see_each_other_s_mistakes():
 # ---- Naming ----------------------------------------------------------------------------------------------------------
 # where all are asked, every so many parts, fewer of bert/probe, which has the mistakes of bert/published once more, and
 # of GPT-2, which has many of them
-NAMED = {"bert/published": 4, "bert/probe": 24, "gpt2/published": 8}
+NAMED = {"bert/published": 6, "bert/probe": 24, "gpt2/published": 12}
 DRAWS = [("bert/published", "drawn"), ("gpt2/published", "drawn")]
 ASKED = [(name, i) for name, step in NAMED.items() for i in range(0, PARTS, step)] if EVERY_MUTANT else DRAWS
 
@@ -553,11 +553,11 @@ ON_PADDING_ALONE = {"longformer-07", "reformer-18", "xlm-03"}
 @pytest.mark.parametrize("family", SOME)
 def test_a_family_s_own_mistakes_are_named(family):
     """The first mutant that shows of what it brought, and of one that all have, from float32 tensors of a case that
-    shows it. `.ci/run` asks ten and A04, the README's command one of each of three families, however many there are.
+    shows it. `.ci/run` asks four and A04, the README's command one of each of three families, however many there are.
     """
     held, own = kills.read(family), [id for id in brought(family) if CATALOGUE[id].mutants]
     assert own
-    some = Random(family).sample(own, min(len(own), 10 if EVERY_MUTANT else 1))
+    some = Random(family).sample(own, min(len(own), 4 if EVERY_MUTANT else 1))
     for id in [*some, *({"A04"} & held.keys())] if EVERY_MUTANT else some:  # where there is attention
         name = "published" if "published" in held[id] else min(held[id])
         case, missed = cases.read(f"{family}/{name}"), held[id][name].missed
