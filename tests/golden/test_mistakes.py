@@ -498,7 +498,7 @@ def test_threads_do_not_see_each_other_s_mistakes():
 # ---- Naming ----------------------------------------------------------------------------------------------------------
 # where all are asked, every so many parts, fewer of bert/probe, which has the mistakes of bert/published once more, and
 # of GPT-2, which has many of them
-NAMED = {"bert/published": 6, "bert/probe": 24, "gpt2/published": 12}
+NAMED = {"bert/published": 12, "bert/probe": 24, "gpt2/published": 24}
 DRAWS = [("bert/published", "drawn"), ("gpt2/published", "drawn")]
 ASKED = [(name, i) for name, step in NAMED.items() for i in range(0, PARTS, step)] if EVERY_MUTANT else DRAWS
 

@@ -165,6 +165,19 @@ def _by_weights_of(name: str) -> Callable[[Subject, Site], Replacement | None]:
     return made
 
 
+def of_three(maker: Callable) -> Callable:
+    """Where queries, keys and values are made: no mutant of one of them alone is about what joins them."""
+
+    def made(subject: Subject, at: list[Site]) -> list[Mutant]:
+        return [replace(mutant, inside=tuple(filter(joins, mutant.inside)))
+                for mutant in maker(subject, at) if joins(mutant)]  # fmt: skip
+
+    def joins(mutant: Mutant) -> bool:
+        return len({path.rpartition(".")[2] for path in mutant.sites}) == 3
+
+    return made
+
+
 # ---- Another tensor for the input ------------------------------------------------------------------------------------
 def _misread(subject: Subject, at: list[Site]) -> list[Mutant]:
     """A linear layer's dW from what another op of the same layer, or head, was given or gave, in all layers; inside it,
@@ -386,13 +399,13 @@ entry(
     "A56", "queries', keys' and values' gradients joined otherwise", "dx = dQ W_q + dK W_k + dV W_v",
     "own knowledge (= where += is due)", "gradient", "BERT-ATT-1", when="of one that is lost it is O37, too",
     mutants=[
-        *(placed(what, "linear", _joined(*times), QKV) for what, times in (
+        *(of_three(placed(what, "linear", _joined(*times), QKV)) for what, times in (
             ("that of the values alone", (0, 0, 1)), ("that of the keys alone", (0, 1, 0)),
             ("that of the queries alone", (1, 0, 0)), ("their mean", (1 / 3, 1 / 3, 1 / 3)),
             ("without the queries'", (0, 1, 1)), ("without the keys'", (1, 0, 1)), ("without the values'", (1, 1, 0)),
             ("the queries' twice", (2, 1, 1)), ("the keys' twice", (1, 2, 1)), ("the values' twice", (1, 1, 2)),
         )),
-        *(placed(f"all by the weights of the {name}", "linear", _by_weights_of(name), QKV)
+        *(of_three(placed(f"all by the weights of the {name}", "linear", _by_weights_of(name), QKV))
           for name in ("query", "key", "value")),
     ],
 )  # fmt: skip
