@@ -100,8 +100,10 @@ class Nesting:
         self.stack.pop()
 
 
-def located(note: Callable[[Any, Key, str, tuple, dict], object]) -> Callable:
-    """An observer that tells note(cache, key, name, arguments, constants) of each forward call when it ends."""
+def located(note: Callable[[tuple, Key, str, tuple, dict], object]) -> Callable:
+    """An observer that tells note(result, key, name, arguments, constants) of each forward call when it ends; result:
+    (value, cache).
+    """
     nesting = Nesting()
 
     def follow(f: Callable, args: tuple, constants: dict) -> Any:
@@ -110,7 +112,7 @@ def located(note: Callable[[Any, Key, str, tuple, dict], object]) -> Callable:
         key = nesting.enter(f.__name__)
         result = f(*args, **constants)
         nesting.leave()
-        note(result[1], key, f.__name__, args, constants)
+        note(result, key, f.__name__, args, constants)
         return result
 
     return follow

@@ -66,7 +66,7 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def calls(subject: Subject) -> Calls:
     """The calls of the subject's forward pass that make tensors of its case."""
     module, keys = families.family(subject.family), {}
-    follow = trace.located(lambda cache, key, *_: keys.update({id(cache): key}))
+    follow = trace.located(lambda result, key, *_: keys.update({id(result[1]): key}))
     with trace.recording() as record, observing(follow):
         _, cache = objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
     events = record.named(cache)

@@ -178,9 +178,9 @@ def _calls(subject: Subject) -> dict[str, tuple[str, Key, tuple[str, ...], str]]
     held = {}
     leaves = {id(array): path for path, array in tree.items(subject.params)}
 
-    def note(cache: Any, key: Key, name: str, args: tuple, constants: dict) -> None:
+    def note(result: tuple, key: Key, name: str, args: tuple, constants: dict) -> None:
         params = tuple(leaves[id(a)] for a in (*args, *constants.values()) if id(a) in leaves)
-        held[id(cache)] = key, params, _digest(name, constants)
+        held[id(result[1])] = key, params, _digest(name, constants)
 
     module = families.family(subject.family)
     with observing(trace.located(note)), trace.recording() as record:

@@ -92,7 +92,7 @@ def test_an_unknown_folder_is_one_line(capsys):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("folder", HELD)
 def test_what_is_committed_is_what_the_mutants_give(folder):
-    """Of each entry one case, mostly of those that catch it, and one of its mutants there; others with each case."""
+    """Of each entry one case, mostly of those that catch it, and some of its mutants there; of ops more cases."""
     names = sorted(path.name for path in files.shipped() if path.parent.name == folder)
     chosen: dict[str, list] = {name: [] for name in names}
     for id, mistake in CATALOGUE.items():

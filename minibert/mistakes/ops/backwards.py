@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, objective, ops, tree
+from minibert.checkpoint.names import to_published
 from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry
 from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.heads import trained
 from minibert.mistakes.ops.optimizer import handed_out
-from minibert.mistakes.ops.slopes import by_text, lending, placed, texts_of
+from minibert.mistakes.ops.slopes import by_text, halves, lending, placed, texts_of
 from minibert.mistakes.swap import Replacement, Site, graded, swapped
-from minibert.pairs import BLOCKS, PAIRS, observing
-from minibert.trace import Nesting
+from minibert.pairs import PAIRS, observing
+from minibert.trace import located
 
 Array = np.ndarray
 Cache = dict[str, Any]
-SECTION: dict[str, str] = {}
 
 
 # ---- Linear layers and norms -----------------------------------------------------------------------------------------
@@ -218,17 +218,11 @@ def _tensors(subject: Subject) -> dict[Any, tuple[Any, Any]]:
     """(what it was given, what it gave) of each call, by its key."""
     held: dict[Any, tuple[Any, Any]] = {}
 
-    def follow(f: Any, args: tuple, constants: dict) -> Any:
-        if f.__name__ not in PAIRS and f.__name__ not in BLOCKS:
-            return f(*args, **constants)
-        key = nesting.enter(f.__name__)
-        result = f(*args, **constants)
-        nesting.leave()
+    def note(result: tuple, key: Any, name: str, args: tuple, constants: dict) -> None:
         held[key] = args[0] if args else None, result[0]
-        return result
 
-    nesting, module = Nesting(), families.family(subject.family)
-    with observing(follow):
+    module = families.family(subject.family)
+    with observing(located(note)):
         objective.loss(module, subject.params, subject.config, subject.batches[0], dense=True)
     return held
 
@@ -239,7 +233,7 @@ def _words(site: Site) -> str:
 
 def _reading(site: Site, lender: Site, given: bool) -> list[tuple[Any, Replacement]]:
     held = threading.local()
-    f = layers.activation if lender.name == "activation" else getattr(ops, lender.name)
+    f, half = halves(lender.name)
 
     def kept(*args: Any, **more: Any) -> tuple[Array, Any]:
         y, c = f(*args, **more)
@@ -259,7 +253,6 @@ def _reading(site: Site, lender: Site, given: bool) -> list[tuple[Any, Replaceme
 
     pairs = [(site.key, Replacement(own, backward, faithful=False))]
     if lender is not site:
-        half = layers.activation_backward if lender.name == "activation" else PAIRS[lender.name].backward
         pairs.insert(0, (lender.key, Replacement(kept, half)))
     return pairs
 
@@ -341,21 +334,12 @@ def _by_text(subject: Subject) -> list[dict[str, Array]]:
 
 def _accumulated(join: Callable[[list[Array]], Array]) -> Callable:
     def edit(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
-        names = {path: name for path, name, *_ in families.family(subject.family).names(subject.config)}
-        from minibert.checkpoint.names import to_published
-
         rows = families.family(subject.family).names(subject.config)
         each = [to_published(tree.unflatten(one), rows) for one in _by_text(subject)]
         made = {f"{GRADIENTS}/{name}": join([one[name] for one in each]) for name in each[0]}
-        return {key: made.get(key, a) for key, a in grads.items()} if names else grads
+        return {key: made.get(key, a) for key, a in grads.items()}
 
     return edit
-
-
-def _clipped(grads: dict[str, Array], subject: Subject, most: float = 1.0) -> dict[str, Array]:
-    """Each tensor's by its own norm."""
-    norms = {key: float(np.sqrt(np.vdot(g, g))) for key, g in grads.items()}
-    return {key: g * g.dtype.type(min(1.0, most / norms[key])) if norms[key] else g for key, g in grads.items()}
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------

@@ -361,11 +361,16 @@ def read_plainly() -> Replacement:
     return graded(ops.split_heads, lambda dx, dy, c: dy.reshape(dx.shape))
 
 
+def halves(name: str) -> tuple[Callable, Callable]:
+    """The forward and the backward of an op, or of the activation."""
+    if name == "activation":
+        return layers.activation, layers.activation_backward
+    return getattr(ops, name), PAIRS[name].backward
+
+
 def lending(name: str, fields: tuple[str, ...]) -> tuple[Replacement, Replacement]:
     """An op whose cache is kept, and one whose backward takes these fields of what was kept."""
-    held, (f, own) = threading.local(), (
-        (layers.activation, layers.activation_backward) if name == "activation"
-        else (getattr(ops, name), PAIRS[name].backward))  # fmt: skip
+    held, (f, own) = threading.local(), halves(name)
 
     def keeps(*args: Any, **given: Any) -> tuple[Array, Cache]:
         y, held.cache = f(*args, **given)
