@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from draws import some
 
 from minibert import config, corpus, data, families, progress, tokenizers, training
 from minibert.errors import InputError
@@ -66,8 +67,7 @@ OF_TEXT = [name for name in families.names() if hasattr(families.family(name), "
            and families.family(name).TOKENIZER is not None]  # fmt: skip
 
 
-@pytest.mark.parametrize("masking", ["static", "dynamic"])
-@pytest.mark.parametrize("family", OF_TEXT)
+@pytest.mark.parametrize(("family", "masking"), some([*itertools.product(OF_TEXT, ["static", "dynamic"])], 30))
 def test_one_shard_is_the_family_s_instances_of_all_text(family, masking, tokenizer, tmp_path):
     """On the generator that knows nothing of shards; served in any order, as plain arrays."""
     texts, module = documents(), families.family(family)

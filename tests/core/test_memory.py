@@ -1,10 +1,12 @@
 """What a step holds, against what the interpreter says was allocated and not freed."""
 
+import itertools
 import json
 import tracemalloc
 
 import numpy as np
 import pytest
+from draws import some
 
 import minibert
 from minibert import batches, buffers, cli, families, memory, objective, tree
@@ -29,8 +31,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("name", families.names())
-@pytest.mark.parametrize("keep", ["caches", "inputs"])
+@pytest.mark.parametrize(("name", "keep"), some([*itertools.product(families.names(), ["caches", "inputs"])], 40))
 def test_the_list_is_what_was_allocated(name, keep):
     module = families.family(name)
     model = minibert.create(name, **families.own(module, FIELDS), **OWN.get(name, {}))

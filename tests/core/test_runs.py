@@ -472,11 +472,11 @@ def test_a_log_of_whatever(half):
     assert [entry["step"] for entry in training.read_log(half / "log.jsonl")] == list(range(1, 21))
 
 
-@pytest.mark.parametrize("state", [
+@pytest.mark.parametrize("state", some([
     {"step": -1, "seconds": 1.0}, {"step": 0, "seconds": 1.0}, {"step": 8, "seconds": 1.0}, {"step": 10},
     {"step": 1e99, "seconds": 1}, {"step": "10", "seconds": 1}, {"step": 10.0, "seconds": 1}, {"seconds": 1}, [], 3,
     {"step": 10, "seconds": "long"}, {"step": 10, "seconds": -1}, {"step": 10, "seconds": True}, {"step": [10]}, None,
-])  # fmt: skip
+], 6))  # fmt: skip
 def test_a_state_that_is_not_its_checkpoint_s(state, whole, half, capsys):
     """The checkpoint before is used, which is said, and the bits are those of the whole run."""
     (half / "checkpoints" / "00000010" / "state.json").write_text(json.dumps(state))
@@ -500,8 +500,10 @@ def test_a_checkpoint_of_a_step_that_the_run_has_not(whole, half, capsys):
     assert outcome(half) == outcome(whole)
 
 
-@pytest.mark.parametrize("file", ["model", "optimizer"])
-@pytest.mark.parametrize("wrong", ["nan", "infinite", "shape", "dtype", "more", "absent", "huge", "link"])
+WRONG = ["nan", "infinite", "shape", "dtype", "more", "absent", "huge", "link"]
+
+
+@pytest.mark.parametrize(("file", "wrong"), some([*itertools.product(["model", "optimizer"], WRONG)], 6))
 def test_tensors_that_are_not_the_checkpoint_s(file, wrong, whole, half, tmp_path, capsys):
     path = half / "checkpoints" / "00000010" / f"{file}.safetensors"
     tensors = safetensors.read(path)
@@ -598,8 +600,7 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("file", [data.ROWS, data.COUNTS])
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize(("file", "kind"), some([*itertools.product([data.ROWS, data.COUNTS], ROWS)], 8))
 def test_rows_that_were_not_written_here(kind, file, whole, half, tmp_path, monkeypatch):
     """With their digests beside them: nothing is unpickled, the shard is made again, the bits are the run's."""
     monkeypatch.chdir(tmp_path)
