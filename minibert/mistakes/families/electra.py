@@ -75,6 +75,16 @@ def _weights(chosen: Callable[[dict], Array]) -> Callable:
     return edit
 
 
+def _favoured(value: float) -> Callable:
+    """What is replaced counts so many times, in the denominator, too."""
+
+    def edit(b: dict, labels: Array, w: Array) -> dict[str, Any]:
+        own = w * np.where(labels == 1, value, 1.0)
+        return {"weights": own, "denominator": float(own.sum())}
+
+    return edit
+
+
 def joint(maker: Callable) -> Callable:
     """No mutant where there is one network."""
     both = only("electra", maker)
@@ -288,5 +298,9 @@ unlisted(
         lambda v: of_detection(f"what is replaced counts {solving.shown(v)} times", lambda b, labels, w: {
             "weights": w * np.where(labels == 1, v, 1.0), "denominator": float(w.sum())}),
         2.0, (5.0, 10.0, 0.5), 1.0, most=1e4,
+    ),
+    solving.solvable(
+        lambda v: of_detection(f"what is replaced counts {solving.shown(v)} times in the mean", _favoured(v)),
+        2.0, (5.0, 10.0, 0.5, 50.0), 1.0, most=1e4,
     ),
 )

@@ -342,6 +342,11 @@ def _accumulated(join: Callable[[list[Array]], Array]) -> Callable:
     return edit
 
 
+def _over_rows(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
+    rows = len(next(iter(apart(subject.batches[0]).values())))
+    return {name: g / g.dtype.type(rows) for name, g in grads.items()}
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "O31", "biases' gradients averaged over the rows", "summed over all rows and positions",
@@ -355,6 +360,8 @@ entry(
     "own knowledge", "gradient", "OP-LIN-2", when="with those of biases or without; these alone are O31",
     mutants=[*_together("the mean over rows and positions", BOTH, _share(_rows)),
              *_together("the mean over the rows of the batch", BOTH, _share(len)),
+             *(handed_out(f"all parameters' divided by the rows of the batch{text}", _over_rows, steps=steps)
+               for text, steps in (("", False), (", in each step", True))),
              *_on_leaves("averaged over rows and positions", _share(_rows), OF[::2]),
              *_on_leaves("averaged over the rows of the batch", _share(len), OF[::2])],
 )  # fmt: skip
