@@ -18,6 +18,7 @@ from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry
 from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.heads import trained
+from minibert.mistakes.ops.norms import ADDED
 from minibert.mistakes.ops.optimizer import handed_out
 from minibert.mistakes.ops.slopes import by_text, halves, lending, placed, texts_of
 from minibert.mistakes.swap import Replacement, Site, graded, swapped
@@ -264,8 +265,8 @@ def _residual(first: float, second: float) -> list[Callable]:
 
     where = ("the residual" if second == 1 else "the sub-layer" if first == 1 else "both")
     value = first if second == 1 else second
-    return [placed(f"times {value:g}, of {where}", name, graded(getattr(layers, name), edit))
-            for name in ("add_norm", "add")]  # fmt: skip
+    return [placed(f"times {value:g}, of {where}", name, graded(getattr(layers, name), edit), silent=silent)
+            for name, silent in (("add_norm", ""), ("add", ADDED))]  # fmt: skip
 
 
 def _more(value: float) -> Callable:

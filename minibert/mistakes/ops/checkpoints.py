@@ -19,7 +19,7 @@ SECTION = {"C": "Checkpoint mapping"}
 
 Array = np.ndarray
 PROJECTED = "(query|key|value)"
-LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler)\.weight"
+LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler|map)\.weight"
 
 
 def _turned(path: str, a: Array) -> Array:
@@ -314,7 +314,7 @@ entry(
     mutants=[
         _each("square kernels not transposed", _turned, LINEAR, square=True),
         swap("square kernels not transposed, gradients transposed back", "linear", _square,
-             r"(.*\.(query|key|value|attention\.output)|encode\.pooler\.dense|masked_lm\.head\.dense)", SQUARE),
+             r"(.*\.(query|key|value|attention\.output|map)|encode\.pooler\.dense|masked_lm\.head\.dense)", SQUARE),
     ],
 )  # fmt: skip
 entry(

@@ -263,7 +263,7 @@ def _summed_to_one() -> Replacement:
     def attention(q: Array, k: Array, v: Array, *, dropout: Any = None, **given: Any) -> tuple[Array, Cache]:
         if dropout is None:
             raise ValueError("nothing is dropped")
-        y, c = ops.attention(q, k, v, dropout=dropout, **given)
+        _, c = ops.attention(q, k, v, dropout=dropout, **given)
         total = np.maximum((c["probs"] * (dropout != 0)).sum(-1, keepdims=True), 1e-9)
         factor = (dropout != 0) / total
         return (c["probs"] * factor) @ v, {**c, "dropout": factor}

@@ -338,7 +338,7 @@ def _clipped(subject: Subject, at: list[Site]) -> list[Mutant]:
     of = lambda n: positions(f"positions no larger than {n - 1:.0f}",  # noqa: E731
                              lambda b, _: np.minimum(_from(b, 0), int(n) - 1))  # fmt: skip
     every = tuple(map(float, range(1, min(longest, MOST_STARTS))))
-    return solving.solvable(of, every[-1], every, whole=True)(subject, at)
+    return solving.solvable(of, every[0], every, whole=True)(subject, at)
 
 
 def _averaged(subject: Subject, site: Site) -> Replacement:
@@ -621,7 +621,8 @@ entry(
         swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
         *(swap(f"the map has an activation{text}", "linear", activated(name), MAP)
-          for text, name in (("", "gelu"), (", tanh", "tanh"), (", ReLU", "relu"))),
+          for text, name in (("", "gelu"), (", GELU's tanh form", "gelu_tanh"), (", tanh", "tanh"),
+                             (", ReLU", "relu"))),
         swap("what is mapped times √E", "linear", _rooted, MAP),
         _one_projection,
     ],

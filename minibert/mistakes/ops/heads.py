@@ -15,7 +15,7 @@ from minibert.heads import masked_lm
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, only, present, swap, weights
 from minibert.mistakes.ops.attention import without_bias
-from minibert.mistakes.ops.losses import of_tokens
+from minibert.mistakes.ops.losses import of_pairs, of_tokens
 from minibert.mistakes.ops.norms import no_norm
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, swapped, zeros
 
@@ -528,6 +528,19 @@ def _of_times(value: float) -> Replacement:
     return Replacement(linear, linear_backward)
 
 
+def tempered(value: float) -> Replacement:
+    """The loss of the logits times a value."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.cross_entropy(logits * logits.dtype.type(value), **given)
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        dz = ops.cross_entropy_backward(dy, c)
+        return dz * dz.dtype.type(value)
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
 def _logits(what: str, replacement: Replacement) -> Callable:
     """The logits of tokens, those of pairs, and the former in every place alone."""
     ways = [swap(what, "linear", of_logits(replacement)), swap(what, "linear", replacement, PAIR_LOGITS)]
@@ -581,6 +594,11 @@ entry(
                          lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,
                          least=-1e4, most=1e4)
         for what, of in (("the logits", _times), ("what they are made of", _of_times))
+    ] + [
+        solving.solvable(lambda v, of=of, what=what: of(
+            f"the logits of {what}, in the loss alone, times {solving.shown(v)}", tempered(v)),
+            0.5, (2.0, 0.1, 10.0), 1.0, least=-1e4, most=1e4)
+        for what, of in (("tokens", of_tokens), ("pairs", of_pairs))
     ],
 )  # fmt: skip
 entry(

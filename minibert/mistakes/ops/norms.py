@@ -423,6 +423,7 @@ def shares(name: str, base: float = 1.0, inner: float = 1.0) -> Replacement:
 
 SUB_LAYERS = (("attention", r".*\.attention\..*"), ("feed-forward", r".*\.feed_forward\..*"))
 JOINS = ("add_norm", "add")
+ADDED = r"gradients/encode\.\w+\.\d+\.\w+\.add\.dropout"  # of what is added: as it is summed, or as it was given
 
 
 def _weighed(what: str, part: str) -> Callable:
@@ -1031,8 +1032,8 @@ def _through(what: str, lost: int) -> Callable:
     """No gradient passes the residuals (lost is 0), or the sub-layers (1)."""
     edit = lambda d, dy, c: tuple(0 * a if i == lost else a for i, a in enumerate(d))  # noqa: E731
     ways = [swap(what, name, graded(getattr(layers, name), edit), section="gradients",
-                 groups=(("attention", r".*\.attention\..*"), ("feed-forward", r".*\.feed_forward\..*")))
-            for name in ("add_norm", "add")]  # fmt: skip
+                 groups=SUB_LAYERS, silent=silent)
+            for name, silent in (("add_norm", ""), ("add", ADDED if lost else ""))]  # fmt: skip
     return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
 
 
