@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert import families
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 from minibert.golden import blocks, compare
@@ -63,7 +64,23 @@ def diagnose(
     if first.key.partition("/")[0] not in (FORWARD, GRADIENTS, STEPS):
         return words.unknown(first, "what was given differs: the candidate started from something else")
     with np.errstate(all="ignore"):
+        lacking = _unlearnt(case, subject, candidate) if first.key.startswith(f"{GRADIENTS}/") else []
+        if lacking:  # because no gradient reaches them, maybe
+            filled = {**candidate, **{key: np.zeros(case.entries[key].shape) for key in lacking}}
+            search = _Search(case, subject, filled, dtype, compare.compare(case, filled, dtype), first, seconds)
+            found = search.diagnosis(declared)
+            if found.unexplained is None and found.kind in ("mistake", "tie"):
+                own = found.first_divergence in candidate
+                return found if own else replace(found, first_divergence=first.key)
         return _Search(case, subject, candidate, dtype, rows, first, seconds).diagnosis(declared)
+
+
+def _unlearnt(case: Case, subject: Subject, candidate: Mapping[str, Any]) -> list[str]:
+    """The parameters' gradients that the candidate lacks, where it has most."""
+    names = (name for _, name, *_ in families.family(subject.family).names(subject.config))
+    learnt = {f"{GRADIENTS}/{name}" for name in names} & {*case.entries}
+    lacking = learnt - {*candidate}
+    return sorted(lacking) if 2 * len(lacking) < len(learnt) else []
 
 
 @dataclass(frozen=True)
@@ -127,9 +144,8 @@ class _Search(Trials):
         self.reach: dict[str, np.ndarray] = {}
         self.pairs = MOST_PAIRS  # that may still be tried
         self.through: Trial | None = None  # a run of what was found through the optimizer's steps
-        learnt = {f"{GRADIENTS}/{name}" for _, name, *_ in self.module.names(subject.config)} & self.entries
         self.where = {site.path: site.place for site in self.sites}
-        self.unlearnt = sorted(learnt - {*candidate}) if 2 * len(learnt & {*candidate}) > len(learnt) else []
+        self.unlearnt = _unlearnt(case, subject, candidate)
         self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
         beyond = (forced.residuals > SUSPECT) & (self.right.residuals <= EXPLAINED)
         if beyond.any() or not _wrong(forced).any():

@@ -596,8 +596,8 @@ entry(
         for what, of in (("the logits", _times), ("what they are made of", _of_times))
     ] + [
         solving.solvable(lambda v, of=of, what=what: of(
-            f"the logits of {what}, in the loss alone, times {solving.shown(v)}", tempered(v)),
-            0.5, (2.0, 0.1, 10.0), 1.0, least=-1e4, most=1e4)
+            f"the logits of {what}, in the loss alone, divided by {solving.shown(v)}", tempered(1 / v)),
+            2.0, (0.5, 0.1, 10.0), 1.0, least=1e-3, most=1e4)
         for what, of in (("tokens", of_tokens), ("pairs", of_pairs))
     ],
 )  # fmt: skip
