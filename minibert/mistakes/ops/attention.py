@@ -102,8 +102,8 @@ def zero_keys(count: float) -> Replacement:
         return y, {**c, **parts, "k": k, "v": v, "own": (c,)}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
-        dq, dk, dv, *_ = ops.attention_backward(dy, c["own"][0])
-        return dq, dk[:, :, :-1], dv[:, :, :-1]
+        dq, dk, dv, dbias = ops.attention_backward(dy, c["own"][0])
+        return dq, dk[:, :, :-1], dv[:, :, :-1], dbias[..., :-1]
 
     return of_scores(attention, attention_backward)
 
