@@ -10,6 +10,7 @@ import argparse
 import collections
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -94,8 +95,14 @@ def figures(run: Callable[[], Any], alone: Callable[[], Any], repeats: int) -> d
     return found | parts | {"rest": best["whole"] - sum(parts.values())}
 
 
+def named(text: str) -> str:
+    """A name such as those in JOBS, of any batch."""
+    if not re.fullmatch(rf"(forward|step) ({'|'.join(SIZES)}) [1-9]\d{{0,3}}x[1-9]\d{{0,2}}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no job; one is {JOBS[0]!r}")
+    return text
+
+
 def job(name: str) -> jobs.Job:
-    """Of a name in JOBS."""
     what, size, batch = name.split()
     width, layers, heads = SIZES[size]
     fields = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,
@@ -106,7 +113,9 @@ def job(name: str) -> jobs.Job:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"in quotes; default: all of {', '.join(JOBS)}")
+    parser.add_argument(
+        "jobs", nargs="*", type=named, metavar="JOB", help=f"in quotes; default: all of {', '.join(JOBS)}"
+    )
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     args = parser.parse_args()
