@@ -352,10 +352,11 @@ class _Search(Trials):
             cover.parts(trials)
             if not cover.open.any():
                 parts = cover.parts(trials)
-                places = {self.where.get(path) for part in parts for one in part.found for path in one.mutant.sites
+                place = {site.path: site.place for site in self.sites}
+                places = {place.get(path) for part in parts for one in part.found for path in one.mutant.sites
                           if len(one.mutant.sites) == 1}  # fmt: skip
                 inner = [found for found in inner if len(found.mutant.sites) == 1
-                         and self.where.get(found.mutant.sites[0]) in places]  # fmt: skip
+                         and place.get(found.mutant.sites[0]) in places]  # fmt: skip
         return trials + self._tried(cover, base, inner)
 
     def _place_of(self, mutant: Mutant) -> str:
