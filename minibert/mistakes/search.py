@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert import families
 from minibert.config import nearest, require, shown
 from minibert.errors import InputError
 from minibert.golden import blocks, compare
@@ -63,7 +64,23 @@ def diagnose(
     if first.key.partition("/")[0] not in (FORWARD, GRADIENTS, STEPS):
         return words.unknown(first, "what was given differs: the candidate started from something else")
     with np.errstate(all="ignore"):
+        lacking = _unlearnt(case, subject, candidate) if first.key.startswith(f"{GRADIENTS}/") else []
+        if lacking:  # because no gradient reaches them, maybe
+            filled = {**candidate, **{key: np.zeros(case.entries[key].shape) for key in lacking}}
+            search = _Search(case, subject, filled, dtype, compare.compare(case, filled, dtype), first, seconds)
+            found = search.diagnosis(declared)
+            if found.unexplained is None and found.kind in ("mistake", "tie"):
+                own = found.first_divergence in candidate
+                return found if own else replace(found, first_divergence=first.key)
         return _Search(case, subject, candidate, dtype, rows, first, seconds).diagnosis(declared)
+
+
+def _unlearnt(case: Case, subject: Subject, candidate: Mapping[str, Any]) -> list[str]:
+    """The parameters' gradients that the candidate lacks, where it has most."""
+    names = (name for _, name, *_ in families.family(subject.family).names(subject.config))
+    learnt = {f"{GRADIENTS}/{name}" for name in names} & {*case.entries}
+    lacking = learnt - {*candidate}
+    return sorted(lacking) if 2 * len(lacking) < len(learnt) else []
 
 
 @dataclass(frozen=True)
@@ -127,6 +144,8 @@ class _Search(Trials):
         self.reach: dict[str, np.ndarray] = {}
         self.pairs = MOST_PAIRS  # that may still be tried
         self.through: Trial | None = None  # a run of what was found through the optimizer's steps
+        self.where = {site.path: site.place for site in self.sites}
+        self.unlearnt = _unlearnt(case, subject, candidate)
         self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
         beyond = (forced.residuals > SUSPECT) & (self.right.residuals <= EXPLAINED)
         if beyond.any() or not _wrong(forced).any():
@@ -151,6 +170,7 @@ class _Search(Trials):
             pass
         if not told and self._left(self.evidence) is not None:
             self.parts = before
+        self.parts = [self._without_gradient(part) for part in self.parts]
         self.parts = [self._stepped(part) if part.found[0].mutant.section == GRADIENTS else part for part in self.parts]
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
@@ -264,10 +284,11 @@ class _Search(Trials):
         inner = [(found, mutant) for found in some for mutant in found.mutant.inside]
         if not inner:
             return trials
-        cover.parts(trials)
-        if not cover.left.any():
-            return trials
-        if self._every(FORWARD):
+        parts = cover.parts(trials)
+        if not cover.left.any():  # what is wrong in one place may be another mistake's that is made there
+            places = {self._place_of(one.mutant) for part in parts for one in part.found} - {""}
+            inner = [(found, mutant) for found, mutant in inner if self._place_of(mutant) in places]
+        elif self._every(FORWARD):
             shown = {id(t.found[-1].mutant) for t in trials if cover.explained(t).any()}
             inner = [(found, mutant) for found, mutant in inner if id(found.mutant) in shown]
         return trials + self._tried(cover, base, [Found(found.mistake, mutant) for found, mutant in inner])
@@ -337,6 +358,11 @@ class _Search(Trials):
                 inner = [found for found in inner if len(found.mutant.sites) == 1
                          and place.get(found.mutant.sites[0]) in places]  # fmt: skip
         return trials + self._tried(cover, base, inner)
+
+    def _place_of(self, mutant: Mutant) -> str:
+        """The place, as "layer 3", of all calls that it replaces; "" where there are several, or none."""
+        found = {place for path in mutant.sites if (place := self.where.get(path)) is not None}
+        return found.pop() if len(found) == 1 else ""
 
     def _reached(self, path: str, evidence: Evidence) -> np.ndarray:
         """The tensors that change with what the backward of this call gives."""
@@ -435,6 +461,17 @@ class _Search(Trials):
         least = min(count for count, _ in left)
         first, *rest = (found for count, found in left if count == least)
         return replace(part, found=first, tied=tuple(rest))
+
+    def _without_gradient(self, part: Part) -> Part:
+        """Of a tie, those that give no gradient to what has none in the candidate, which has the other parameters'."""
+        if not part.tied or not self.unlearnt:
+            return part
+        others, kept = tuple(one for other in self.parts if other is not part for one in other.found), []
+        for found in (part.found, *part.tied):
+            tensors = self._forced((*found, *others), self.evidence, self.subject) or {}
+            if all(not np.any(tensors.get(key, np.nan)) for key in self.unlearnt):
+                kept.append(found)
+        return replace(part, found=kept[0], tied=tuple(kept[1:])) if kept else part
 
     def _stepped(self, part: Part) -> Part:
         """Of a tie, those that leave the fewest tensors of the steps wrong."""

@@ -716,6 +716,31 @@ def test_a_mistake_made_in_another_way_has_its_name(name, id, words):
     assert result.kind in ("mistake", "tie"), result.lines
 
 
+def one(subject, id, what, where):
+    every = (m for whole in CATALOGUE[id].mutants(subject, sites(subject)) for m in (whole, *whole.inside))
+    return next(m for m in every if (m.what, m.where) == (what, where))
+
+
+def test_what_has_no_gradient_tells_a_tie_apart():
+    """A norm without its bias, and one whose bias was not found: where no gradient of it is handed out, the first."""
+    case = cases.read("bert/published")
+    got = candidate_of(case, one(case.subject(), "L24", "no β", "layer 0 feed forward norm"))
+    bias = "gradients/bert.encoder.layer.0.output.LayerNorm.bias"
+    outputs, parameters = ("forward/cls.predictions", "forward/loss"), (".weight", ".bias")
+    given = {key: a for key, a in got.items() if key.endswith(parameters) or key in outputs}
+    del given[bias]
+    assert [found.id for found in diagnose(case, given, "float32").names] == ["L24"]
+
+
+def test_a_mistake_in_one_place_is_no_other_s_that_is_tried_everywhere_first():
+    """No norm of an attention is a feed-forward that reads the sum before it, in what comes out."""
+    case = cases.read("bert/published")
+    last = "forward/bert.encoder.layer.1.output"
+    got = candidate_of(case, one(case.subject(), "L17", "no norm of the attention", "layer 1"))
+    assert [str(found) for found in diagnose(case, {last: got[last]}, "float32").names] == [
+        "L17 in layer 1: no norm of the attention"]  # fmt: skip
+
+
 def test_no_mistake_is_made_of_a_dropout_that_is_not_there():
     case = cases.read("electra/published")
     assert CATALOGUE["E16"].mutants(case.subject(), sites(case.subject())) == []

@@ -117,7 +117,7 @@ def regrouped(what: str, **methods: Callable) -> Callable:
         uses = families.family(subject.family).uses
         right, wrong = uses(subject.config), uses(changed(subject.config))
         stored = [{pair for use in every for pair in use.items()} for every in (right, wrong)]
-        if right == wrong or stored[0] != stored[1]:
+        if right == wrong or not stored[0] >= stored[1]:
             return []
         first = next(i for i, use in enumerate(right) if use != wrong[i])
         moved = {f"encode.encoder.{i}" for i in range(first, len(right))}  # all behind it have other names, too
@@ -161,6 +161,7 @@ entry(
             layer // (c.num_hidden_layers // c.num_hidden_groups), c.num_hidden_groups - 1)),
         regrouped("the groups from the last to the first", group=lambda c, layer: c.num_hidden_groups - 1 - int(
             layer / (c.num_hidden_layers / c.num_hidden_groups))),
+        regrouped("the first group's layers in the place of all", group=lambda c, layer: 0),
         regrouped("the inner layers of each group run from the last to the first",
                   inner=lambda c: range(c.inner_group_num)[::-1]),
         whole(swap("of each group the first inner layer alone", "encoder_layer", _behind_first)),

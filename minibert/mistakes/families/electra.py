@@ -75,6 +75,16 @@ def _weights(chosen: Callable[[dict], Array]) -> Callable:
     return edit
 
 
+def _favoured(value: float, all_of_it: bool) -> Callable:
+    """What is replaced counts so many times, all_of_it: in the denominator, too."""
+
+    def edit(b: dict, labels: Array, w: Array) -> dict[str, Any]:
+        own = w * np.where(labels == 1, value, 1.0)
+        return {"weights": own, "denominator": float((own if all_of_it else w).sum())}
+
+    return edit
+
+
 def joint(maker: Callable) -> Callable:
     """No mutant where there is one network."""
     both = only("electra", maker)
@@ -284,9 +294,7 @@ unlisted(
     of_detection("divided by the rows", lambda b, labels, w: {"denominator": float(len(labels))}),
     of_detection("what is replaced alone counts", lambda b, labels, w: {
         "weights": w * (labels == 1), "denominator": float((w * (labels == 1)).sum())}),
-    solving.solvable(
-        lambda v: of_detection(f"what is replaced counts {solving.shown(v)} times", lambda b, labels, w: {
-            "weights": w * np.where(labels == 1, v, 1.0), "denominator": float(w.sum())}),
-        2.0, (5.0, 10.0, 0.5), 1.0, most=1e4,
-    ),
+    *(solving.solvable(lambda v, text=text, own=own: of_detection(
+        f"what is replaced counts {solving.shown(v)} times{text}", _favoured(v, own)),
+        2.0, (5.0, 10.0, 0.5, 50.0), 1.0, most=1e4) for text, own in (("", False), (" in the mean", True))),
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert import ops, tree
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, swap, weights, whole
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, only, swap, weights, whole
 from minibert.mistakes.going import Going, begun, unmoved
 from minibert.mistakes.ops.attention import (
     NAMES,
@@ -33,7 +33,7 @@ from minibert.mistakes.swap import Replacement, edited, relinear
 Array = np.ndarray
 Tree = dict[str, Any]
 
-ORDERS = [order for order in permutations(range(3)) if order not in ((0, 1, 2), (1, 0, 2))]  # A30 has the last
+ORDERS = [*permutations(range(3))][1:]
 RATES = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
 
 
@@ -100,7 +100,7 @@ def _unbiased(what: str, parts: str) -> list[Callable]:
     path = rf"decoder\.\d+\.{parts}"
     return [
         weights(f"{what} loaded without bias", lambda _, a: np.zeros_like(a), rf"{path}\.bias"),
-        whole(swap(f"{what} has no bias", "linear", without_bias(), rf"encode\.{path}")),
+        everywhere(swap(f"{what} has no bias", "linear", without_bias(), rf"encode\.{path}")),
     ]
 
 

@@ -51,6 +51,8 @@ entry(
     mutants=[
         only("roberta", positions("padding goes on at the last token's position",
                                   lambda b, c: (b["input_ids"] != c.pad_token_id).cumsum(1) + c.pad_token_id)),
+        only("roberta", positions("positions go on through the padding", lambda b, c: np.broadcast_to(
+            np.arange(b["input_ids"].shape[1]) + 1 + c.pad_token_id, b["input_ids"].shape))),
         only("roberta", positions("positions count the mask's ones",
                                   lambda b, c: b["attention_mask"].cumsum(1) * b["attention_mask"] + c.pad_token_id)),
     ],

@@ -280,7 +280,7 @@ entry(
 )  # fmt: skip
 entry(
     "G09", "activation forgotten", "after intermediate dense",
-    "HF src add_new_model.md", "output", "BERT-ACT-1",
+    "HF src add_new_model.md", "output", "BERT-ACT-1", cause_of=("H02",),
     mutants=[of_activation("no activation", pointwise(_identity))],
 )  # fmt: skip
 entry(

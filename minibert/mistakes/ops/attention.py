@@ -102,8 +102,8 @@ def zero_keys(count: float) -> Replacement:
         return y, {**c, **parts, "k": k, "v": v, "own": (c,)}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
-        dq, dk, dv, *_ = ops.attention_backward(dy, c["own"][0])
-        return dq, dk[:, :, :-1], dv[:, :, :-1]
+        dq, dk, dv, dbias = ops.attention_backward(dy, c["own"][0])
+        return dq, dk[:, :, :-1], dv[:, :, :-1], dbias[..., :-1]
 
     return of_scores(attention, attention_backward)
 
@@ -300,12 +300,12 @@ def _head_order(row_of: Callable[[Array, Array, int, int], Array]) -> Replacemen
     return edited(edit)
 
 
-def rotary(halves: bool) -> Replacement:
+def rotary(halves: bool, base: float = 10000.0) -> Replacement:
     """Queries and keys rotated by position (arXiv 2104.09864): pairs (i, i + K/2), or (2i, 2i + 1)."""
 
     def turn(x: Array, sign: float) -> Array:
         width = x.shape[-1] // 2 * 2
-        angles = np.arange(x.shape[-2])[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
+        angles = np.arange(x.shape[-2])[:, None] * base ** (-np.arange(0, width, 2) / width)
         cos, sin = np.cos(angles).astype(x.dtype), (sign * np.sin(angles)).astype(x.dtype)
         first = np.arange(width // 2) if halves else np.arange(0, width, 2)
         second = first + (width // 2 if halves else 1)
@@ -819,10 +819,13 @@ def exchanged_heads(order: Callable[[int], list[int]]) -> dict[str, Replacement]
     }
 
 
+SPLIT = (("queries", r".*split_query"), ("keys", r".*split_key"), ("values", r".*split_value"),
+         ("queries and keys", r".*split_(query|key)"))  # fmt: skip
 HEADS = (
     ("the first two heads", lambda n: [1, 0, *range(2, n)] if n > 1 else [0]),
     ("the last two heads", lambda n: [*range(n - 2), n - 1, n - 2] if n > 1 else [0]),
     ("the first and the last head", lambda n: [n - 1, *range(1, n - 1), 0] if n > 1 else [0]),
+    ("all heads, the last first,", lambda n: [*range(n)][::-1]),
 )
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -831,10 +834,9 @@ entry(
     "reczoo/FuxiCTR#30; hyunwoongko/transformer#15; 649453932/Chinese-Text-Classification-Pytorch#10, #53",
     "output", "BERT-ATT-2",
     mutants=[
-        swap("reshaped without exchange of axes", "split_heads", _split_flat(),
-             groups=(("queries", r".*split_query"), ("keys", r".*split_key"), ("values", r".*split_value"))),
+        swap("reshaped without exchange of axes", "split_heads", _split_flat(), groups=SPLIT),
         both_ways("split and merged by reshape alone", _split_flat(), _merge_flat()),
-        swap("heads split as the inner axis", "split_heads", _split_inner()),
+        swap("heads split as the inner axis", "split_heads", _split_inner(), groups=SPLIT),
         both_ways("heads are the inner axis, both ways", _split_inner(), _merge_inner()),
     ],
 )  # fmt: skip
@@ -1201,7 +1203,7 @@ entry(
     "A44", "heads in each other's place", "query, key, value and output have them in one order",
     "own knowledge", "output", "BERT-ATT-2",
     mutants=[
-        whole(swap(f"{what} of the {part} change places", name, exchanged_heads(order)[name], paths))
+        everywhere(swap(f"{what} of the {part} change places", name, exchanged_heads(order)[name], paths))
         for what, order in HEADS
         for part, name, paths in (("queries", "split_heads", r".*split_query"), ("keys", "split_heads", r".*split_key"),
                                   ("values", "split_heads", r".*split_value"), ("output", "merge_heads", r".*"))

@@ -18,6 +18,7 @@ from minibert.golden.subject import Subject
 from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry
 from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.heads import trained
+from minibert.mistakes.ops.norms import ADDED
 from minibert.mistakes.ops.optimizer import handed_out
 from minibert.mistakes.ops.slopes import by_text, halves, lending, placed, texts_of
 from minibert.mistakes.swap import Replacement, Site, graded, swapped
@@ -264,8 +265,8 @@ def _residual(first: float, second: float) -> list[Callable]:
 
     where = ("the residual" if second == 1 else "the sub-layer" if first == 1 else "both")
     value = first if second == 1 else second
-    return [placed(f"times {value:g}, of {where}", name, graded(getattr(layers, name), edit))
-            for name in ("add_norm", "add")]  # fmt: skip
+    return [placed(f"times {value:g}, of {where}", name, graded(getattr(layers, name), edit), silent=silent)
+            for name, silent in (("add_norm", ""), ("add", ADDED))]  # fmt: skip
 
 
 def _more(value: float) -> Callable:
@@ -342,6 +343,11 @@ def _accumulated(join: Callable[[list[Array]], Array]) -> Callable:
     return edit
 
 
+def _over_rows(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
+    rows = len(next(iter(apart(subject.batches[0]).values())))
+    return {name: g / g.dtype.type(rows) for name, g in grads.items()}
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "O31", "biases' gradients averaged over the rows", "summed over all rows and positions",
@@ -355,6 +361,8 @@ entry(
     "own knowledge", "gradient", "OP-LIN-2", when="with those of biases or without; these alone are O31",
     mutants=[*_together("the mean over rows and positions", BOTH, _share(_rows)),
              *_together("the mean over the rows of the batch", BOTH, _share(len)),
+             *(handed_out(f"all parameters' divided by the rows of the batch{text}", _over_rows, steps=steps)
+               for text, steps in (("", False), (", in each step", True))),
              *_on_leaves("averaged over rows and positions", _share(_rows), OF[::2]),
              *_on_leaves("averaged over the rows of the batch", _share(len), OF[::2])],
 )  # fmt: skip

@@ -19,7 +19,7 @@ SECTION = {"C": "Checkpoint mapping"}
 
 Array = np.ndarray
 PROJECTED = "(query|key|value)"
-LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler)\.weight"
+LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler|map)\.weight"
 
 
 def _turned(path: str, a: Array) -> Array:
@@ -116,9 +116,9 @@ def _bfloat(path: str, a: Array) -> Array:
     return rounded.view(np.float32).astype(a.dtype)
 
 
-def _int8(axis: int | None, path: str, a: Array) -> Array:
-    """Rounded to 255 steps between plus and minus the largest."""
-    if a.ndim < 2:
+def _int8(axis: int | None, path: str, a: Array, least: int = 2) -> Array:
+    """Rounded to 255 steps between plus and minus the largest, what has at least so many axes."""
+    if a.ndim < least:
         return a
     step = np.maximum(np.abs(a).max(axis, keepdims=True) / 127, 1e-30)
     return (np.rint(a / step) * step).astype(a.dtype)
@@ -310,11 +310,11 @@ def _numbered(path: str) -> int:
 
 entry(
     "C01", "kernel not transposed (or embeddings transposed)", "TF/Paddle/JAX [in,out], torch [out,in]",
-    "src Paddle guide; semantic-router#2249", "output", "NAME-2",
+    "src Paddle guide; semantic-router#2249", "output", "NAME-2", cause_of=("H07",),
     mutants=[
         _each("square kernels not transposed", _turned, LINEAR, square=True),
         swap("square kernels not transposed, gradients transposed back", "linear", _square,
-             r"(.*\.(query|key|value|attention\.output)|encode\.pooler\.dense|masked_lm\.head\.dense)", SQUARE),
+             r"(.*\.(query|key|value|attention\.output|map)|encode\.pooler\.dense|masked_lm\.head\.dense)", SQUARE),
     ],
 )  # fmt: skip
 entry(
@@ -379,6 +379,7 @@ entry(
         weights("weights rounded to bfloat16", _bfloat, r".*"),
         weights("matrices rounded to int8, each by its largest", partial(_int8, None), r".*\.weight"),
         weights("matrices rounded to int8, each row by its largest", partial(_int8, -1), r".*\.weight"),
+        weights("weights rounded to int8, each by its largest", partial(_int8, None, least=1), r".*"),
     ],
 )  # fmt: skip
 entry(
@@ -403,7 +404,7 @@ entry(
 )  # fmt: skip
 entry(
     "C15", "a linear layer's bias left out, or not found", "added; read with the weight",
-    "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart"),
+    "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart"), cause_of=("H06",),
     when="the keys' alone is A29, the output's H03, the pooler's H06",
     mutants=[only("bert transformer bart", maker) for maker in (
         swap("no bias", "linear", _biased(without_bias()), r"(?!.*(key|decoder|pooler\.dense)$).*", UNBIASED),
@@ -432,10 +433,11 @@ entry(
 )  # fmt: skip
 entry(
     "C18", "a bias added twice, or taken away", "added once",
-    "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart"),
+    "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart", "gpt2"),
     when="of the output's, twice is H04",
-    mutants=[only("bert transformer bart", swap(what, "linear", _biased(bias_times(by)), r"(?!.*decoder$).*", UNBIASED))
-             for what, by in (("twice", 2), ("taken away", -1))]
+    mutants=[made(swap(what, "linear", _biased(bias_times(by)), r"(?!.*decoder$).*", UNBIASED))
+             for what, by in (("twice", 2), ("taken away", -1))
+             for made in (partial(only, "bert transformer bart"), lambda maker: only("gpt2", everywhere(maker)))]
     + [only("bert transformer bart", swap("the output's taken away", "linear", _biased(bias_times(-1)), r".*decoder"))],
 )  # fmt: skip
 entry(

@@ -22,7 +22,15 @@ from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, swap, unlisted, whole
-from minibert.mistakes.ops.attention import of_attention, rounded_products, together
+from minibert.mistakes.ops.attention import (
+    UNCERTAIN_SCORES,
+    by_hand,
+    least,
+    of_attention,
+    of_scores,
+    rounded_products,
+    together,
+)
 from minibert.mistakes.ops.losses import (
     all_asked,
     batched,
@@ -38,10 +46,12 @@ from minibert.mistakes.ops.losses import (
 )
 from minibert.mistakes.ops.slopes import DROPPED, factored, lending, placed
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped
+from minibert.pairs import PAIRS
 
 SECTION = {"D": "Data, masking, mode"}
 
 Array = np.ndarray
+Cache = dict[str, Any]
 SIGMAS = 5.0
 RATE = rate(0.0).metadata["allowed"]
 
@@ -220,6 +230,59 @@ def turned_masks(what: str, chosen: Callable[[Array], bool] = lambda mask: True,
 
     made = batch(what, edit)
     return with_dropout(lambda subject, at: [replace(mutant, where=where) for mutant in made(subject, at)])
+
+
+def one_mask(what: str, chosen: Callable[[Array], bool], edit: Callable[[Array], Array]) -> Callable:
+    """One keep-mask in the place of several: edit(mask) of those that are chosen."""
+
+    def edited_(b: dict, _: Any) -> dict[str, Any]:
+        masks = b.get("dropout") or {}
+        return {"dropout": {name: edit(m) if chosen(m) else m for name, m in masks.items()}}
+
+    return with_dropout(batch(what, edited_))
+
+
+def _on_scores(behind: bool) -> Replacement:
+    """Attention's dropout on the scores, before the mask is added or behind it, and none on the probabilities."""
+
+    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
+        if dropout is None:
+            raise ValueError("nothing is dropped")
+        added = 0 if bias is None else least(bias)
+        masked = lambda scores, _: (scores + added) * dropout if behind else scores * dropout + added  # noqa: E731
+        made = by_hand(masked, slope=lambda bias, q: dropout)
+        with np.errstate(over="ignore"):  # of what is masked
+            return made.forward(q, k, v, bias=bias, scale=scale)
+
+    return of_scores(attention, by_hand(lambda scores, bias: scores).backward)
+
+
+def _summed_to_one() -> Replacement:
+    """Attention whose probabilities are divided by their sum once more, behind dropout."""
+
+    def attention(q: Array, k: Array, v: Array, *, dropout: Any = None, **given: Any) -> tuple[Array, Cache]:
+        if dropout is None:
+            raise ValueError("nothing is dropped")
+        _, c = ops.attention(q, k, v, dropout=dropout, **given)
+        total = np.maximum((c["probs"] * (dropout != 0)).sum(-1, keepdims=True), 1e-9)
+        factor = (dropout != 0) / total
+        return (c["probs"] * factor) @ v, {**c, "dropout": factor}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+        q, k, v, probs, factor = c["q"], c["k"], c["v"], c["probs"], c["dropout"]
+        used, dused = probs * factor, dy @ v.swapaxes(-1, -2)
+        dprobs = (dused - (dused * used).sum(-1, keepdims=True)) * factor
+        dscores = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"]
+        return dscores @ k, dscores.swapaxes(-1, -2) @ q, used.swapaxes(-1, -2) @ dy
+
+    def seen(part: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
+        value, cotangent = PAIRS["attention"].parts.seen(part, c, dy)
+        if part != "probs" or dy is None:
+            return value, cotangent
+        used, dused = c["probs"] * c["dropout"], dy @ c["v"].swapaxes(-1, -2)
+        return value, (dused - (dused * used).sum(-1, keepdims=True)) * c["dropout"]
+
+    return replace(of_scores(attention, attention_backward), seen=seen)
 
 
 def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable:
@@ -447,6 +510,22 @@ entry(
         undropped("no dropout after the embeddings", "dropout", "keep", r"encode\.embeddings\..*"),
         undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
         undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
+    ],
+)  # fmt: skip
+_first = lambda axis: lambda m: np.repeat(m.take([0], axis), m.shape[axis], axis)  # noqa: E731
+entry(
+    "D32", "dropout on the scores, or one mask for several", "on the probabilities, each with a mask entry of its own",
+    "own knowledge", "output", "BERT-DROP-1",
+    mutants=[
+        *(with_dropout(everywhere(of_attention(f"on the scores, {what}", replacement=_on_scores(behind),
+                                               silent=UNCERTAIN_SCORES)))
+          for what, behind in (("before the mask is added", False), ("the mask added", True))),
+        with_dropout(everywhere(of_attention("probabilities divided by their sum once more behind dropout",
+                                             replacement=_summed_to_one()))),
+        *(one_mask(f"the first {what}'s mask of the probabilities for all", lambda m: m.ndim == 4, _first(axis))
+          for axis, what in enumerate(("text", "head", "query"))),
+        *(one_mask(f"the first {what}'s mask of hidden dropout for all", lambda m: m.ndim == 3, _first(axis))
+          for axis, what in enumerate(("text", "position"))),
     ],
 )  # fmt: skip
 entry(

@@ -19,6 +19,7 @@ from minibert.mistakes.catalogue import (
     batch,
     config,
     entry,
+    everywhere,
     field,
     lineage,
     only,
@@ -337,7 +338,7 @@ def _clipped(subject: Subject, at: list[Site]) -> list[Mutant]:
     of = lambda n: positions(f"positions no larger than {n - 1:.0f}",  # noqa: E731
                              lambda b, _: np.minimum(_from(b, 0), int(n) - 1))  # fmt: skip
     every = tuple(map(float, range(1, min(longest, MOST_STARTS))))
-    return solving.solvable(of, every[-1], every, whole=True)(subject, at)
+    return solving.solvable(of, every[0], every, whole=True)(subject, at)
 
 
 def _averaged(subject: Subject, site: Site) -> Replacement:
@@ -620,7 +621,8 @@ entry(
         swap("no map from the tables' width", "linear", left_out, MAP),
         swap("the map has no bias", "linear", without_bias(), MAP),
         *(swap(f"the map has an activation{text}", "linear", activated(name), MAP)
-          for text, name in (("", "gelu"), (", tanh", "tanh"), (", ReLU", "relu"))),
+          for text, name in (("", "gelu"), (", GELU's tanh form", "gelu_tanh"), (", tanh", "tanh"),
+                             (", ReLU", "relu"))),
         swap("what is mapped times √E", "linear", _rooted, MAP),
         _one_projection,
     ],
@@ -643,8 +645,13 @@ entry(
     "E15", "rotary left on in a BERT layer -> NaN", "absolute positions only",
     "nntrainer/nntrainer#3982", "output", "BERT-ATT-1", when="where positions are a table",
     mutants=[
-        swap("rotary positions, halves", "attention", rotary(halves=True)),
-        swap("rotary positions, interleaved", "attention", rotary(halves=False)),
+        swap(f"rotary positions, {what}", "attention", rotary(halves))
+        for what, halves in (("halves", True), ("interleaved", False))
+    ] + [
+        whole(solving.solvable(lambda base, halves=halves, what=what: swap(
+            f"rotary positions of base {solving.shown(base)}, {what}", "attention", rotary(halves, base)),
+            100.0, (1000.0, 500000.0, 1e6), 10000.0, least=1.001))
+        for what, halves in (("halves", True), ("interleaved", False))
     ],
 )  # fmt: skip
 entry(
@@ -671,6 +678,9 @@ entry(
             "token_type_ids": np.where(present(b) == 0, 1, b["token_type_ids"])})),
         with_second_type(batch("the padding id has segment 1", lambda b, c: {
             "token_type_ids": np.where(_plain(b, c), b["token_type_ids"], 1)})),
+        *(with_types(batch(f"the {what} row's for all", lambda b, _, i=i: {
+            "token_type_ids": 0 * b["token_type_ids"] + b["token_type_ids"][i]}))
+          for what, i in (("first", 0), ("last", -1))),
     ],
 )  # fmt: skip
 entry(
@@ -693,7 +703,7 @@ entry(
 )  # fmt: skip
 entry(
     "E26", "the row beside a token's own", "row i for id i",
-    "own knowledge", "output", "BERT-EMB-1",
+    "own knowledge", "output", "BERT-EMB-1", cause_of=("E19",),
     mutants=[
         swap(f"the row {what} it", "embedding", edited(ops.embedding, lambda given, by=by: {
             "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}", TABLES)
@@ -714,13 +724,14 @@ def emptied() -> Replacement:
     return Replacement(forward, backward)
 
 
-def of_length_one() -> Replacement:
-    """Rows of a table divided by their length."""
+def of_length_one(least: float = 1e-12) -> Replacement:
+    """Rows of a table divided by their length, where that is more than `least`, and else by `least`."""
 
     def embedding(weight: Array, **given: Any) -> tuple[Array, Cache]:
-        size = np.maximum(np.sqrt(np.square(weight).sum(-1, keepdims=True)), weight.dtype.type(1e-12))
+        length = np.sqrt(np.square(weight).sum(-1, keepdims=True))
+        size = np.maximum(length, weight.dtype.type(least))
         y, c = ops.embedding(weight / size, **given)
-        return y, {**c, "unit": (weight / size, size)}
+        return y, {**c, "unit": (weight / size * (length > least), size)}
 
     def embedding_backward(dy: Array, c: Cache) -> dict[str, Array]:
         (unit, size), g = c["unit"], ops.embedding_backward(dy, c)["weight"]
@@ -799,7 +810,10 @@ entry(
     "E28", "rows of a table brought to length 1", "as they are stored",
     "own knowledge", "output", "BERT-EMB-1",
     mutants=[swap("divided by their length", "embedding", of_length_one(), r".*\.(word|position|token_type)", TABLES,
-                  silent=silent) for silent in ("", r"(forward|gradients)/.*\.tables\.\w+")],
+                  silent=silent) for silent in ("", r"(forward|gradients)/.*\.tables\.\w+")]
+    + [everywhere(swap("longer ones divided by their length (max_norm)", "embedding", of_length_one(least=1.0),
+                       r".*\.(word|position|token_type)", silent=silent))
+       for silent in ("", r"(forward|gradients)/.*\.tables\.\w+")],
 )  # fmt: skip
 entry(
     "E29", "positions added in front of each layer", "once, to the embeddings",

@@ -13,9 +13,9 @@ from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, present, swap, weights
+from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, only, present, swap, weights
 from minibert.mistakes.ops.attention import without_bias
-from minibert.mistakes.ops.losses import of_tokens
+from minibert.mistakes.ops.losses import of_pairs, of_tokens
 from minibert.mistakes.ops.norms import no_norm
 from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, swapped, zeros
 
@@ -528,6 +528,19 @@ def _of_times(value: float) -> Replacement:
     return Replacement(linear, linear_backward)
 
 
+def tempered(value: float) -> Replacement:
+    """The loss of the logits times a value."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.cross_entropy(logits * logits.dtype.type(value), **given)
+
+    def cross_entropy_backward(dy: Array, c: Cache) -> Array:
+        dz = ops.cross_entropy_backward(dy, c)
+        return dz * dz.dtype.type(value)
+
+    return Replacement(cross_entropy, cross_entropy_backward)
+
+
 def _logits(what: str, replacement: Replacement) -> Callable:
     """The logits of tokens, those of pairs, and the former in every place alone."""
     ways = [swap(what, "linear", of_logits(replacement)), swap(what, "linear", replacement, PAIR_LOGITS)]
@@ -581,15 +594,54 @@ entry(
                          lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,
                          least=-1e4, most=1e4)
         for what, of in (("the logits", _times), ("what they are made of", _of_times))
+    ] + [
+        solving.solvable(lambda v, of=of, what=what: of(
+            f"the logits of {what}, in the loss alone, divided by {solving.shown(v)}", tempered(1 / v)),
+            2.0, (0.5, 0.1, 10.0), 1.0, least=1e-3, most=1e4)
+        for what, of in (("tokens", of_tokens), ("pairs", of_pairs))
     ],
 )  # fmt: skip
 entry(
-    "H29", "probabilities handed out for logits", "logits",
+    "H29", "probabilities, or another function of them, handed out for logits", "logits",
     "own knowledge", "output", "BERT-MLM-1",
     mutants=[
+        *(_logits(f"{name} of the logits", then(*pair)) for name, pair in (
+            ("the tanh", (ops.tanh, ops.tanh_backward)), ("the sigmoid", (ops.sigmoid, ops.sigmoid_backward)))),
         _logits("log-probabilities", then(_log_softmax, _log_softmax_backward)),
         _logits("probabilities", then(ops.softmax, ops.softmax_backward)),
     ],
+)  # fmt: skip
+def _taken_for_tied(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The word table in the place of a decoder's own; where it is the table itself, its gradient is the table's."""
+    flat = tree.flatten(subject.params)
+    own = next((p for p in flat if re.fullmatch(r"(.*\.)?mlm\.decoder\.weight", p)), None)
+    tower = own.partition(".")[0] + "." if own and not own.startswith("mlm.") else ""
+    table = next((p for p in flat if p == f"{tower}{WORDS}"), None)
+    if own is None or table is None or flat[own].shape != flat[table].shape:
+        return []
+    module = families.family(subject.family)
+    named = {path: f"gradients/{name}" for path, name, *_ in module.names(subject.config)}
+
+    def change(s: Subject) -> Subject:
+        held = tree.flatten(s.params)
+        return replace(s, params=tree.unflatten({**held, own: held[table]}))
+
+    def summed(tensors: dict[str, Array]) -> dict[str, Array]:
+        kept, (ours, theirs) = dict(tensors), (named[own], named[table])
+        if ours in kept and theirs in kept:
+            kept[theirs] = kept[theirs] + kept.pop(ours)
+        return kept
+
+    users = tuple(site.path for site in at if own in site.params)
+    return [Mutant("logits by the word table", change, sites=users, after=summed, silent=r"steps/.*"),
+            Mutant("the word table copied into the decoder", change, sites=users)]  # fmt: skip
+
+
+entry(
+    "H32", "a decoder of its own taken for a tied one", "logits by the decoder's matrix, where the checkpoint has one",
+    "own knowledge; nntrainer/nntrainer#4183; Lightning-AI/litgpt#1727", "output", "BERT-MLM-2",
+    families=("bert", "transformer"), when="GPT-2's is gpt2-31; a tied one taken for untied is H01",
+    mutants=[only("bert transformer", _taken_for_tied)],
 )  # fmt: skip
 entry(
     "H30", "a head reads another layer", "the last one's output",

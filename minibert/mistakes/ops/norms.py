@@ -1,5 +1,6 @@
 """Mistakes in layer norm and residuals."""
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -422,6 +423,7 @@ def shares(name: str, base: float = 1.0, inner: float = 1.0) -> Replacement:
 
 SUB_LAYERS = (("attention", r".*\.attention\..*"), ("feed-forward", r".*\.feed_forward\..*"))
 JOINS = ("add_norm", "add")
+ADDED = r"gradients/encode\.\w+\.\d+\.\w+\.add\.dropout"  # of what is added: as it is summed, or as it was given
 
 
 def _weighed(what: str, part: str) -> Callable:
@@ -593,6 +595,55 @@ def over_tokens(axes: tuple[int, ...]) -> Callable[[Any, Any], Replacement | Non
     return made
 
 
+def _of_each_head(subject: Any, site: Any) -> Replacement | None:
+    """Statistics of each head's share of the features, as in GroupNorm."""
+    heads = field(subject, "num_attention_heads")
+    width = tree.get(subject.params, site.params[0]).shape[0] if site.params else 1
+    if width % heads or heads < 2:
+        return None
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        ones = np.ones(width // heads, x.dtype)
+        xhat, c = ops.layer_norm(x.reshape(*x.shape[:-1], heads, -1), ones, 0 * ones, eps=eps)
+        xhat = xhat.reshape(x.shape)
+        return xhat * weight + bias, {"own": (c,), "held": {"xhat": xhat, "weight": weight}}
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        held, rows = c["held"], tuple(range(dy.ndim - 1))
+        dx, _ = ops.layer_norm_backward((dy * held["weight"]).reshape(*dy.shape[:-1], heads, -1), c["own"][0])
+        return dx.reshape(dy.shape), {"weight": (dy * held["xhat"]).sum(rows), "bias": dy.sum(rows)}
+
+    return Replacement(layer_norm, layer_norm_backward)
+
+
+def _normed_each_time(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The norm behind the last layer behind every other one, too, or behind each, with the same weights."""
+    last = [site for site in at if site.name == "layer_norm" and re.fullmatch(FINAL, site.local)]
+    stack = [site for site in at if site.name == "pre_norm_layer" and site.layer is not None]
+    if len(last) != 1 or len(stack) < 2 or last[0].tower or not last[0].params:
+        return []
+    path = last[0].params[0].rpartition(".")[0]
+    layer, layer_backward = (f.__wrapped__ for f in LAYERS["pre_norm_layer"])
+
+    def change(s: Subject, held: list[Site]) -> Subject:
+        own = tree.get(s.params, path)
+
+        def forward(x: Array, p: Any, **given: Any) -> tuple[Array, Cache]:
+            y, c = layer(x, p, **given)
+            y, behind = ops.layer_norm(y, **own, eps=given["eps"])
+            return y, {**c, "behind": (behind,)}
+
+        def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+            return layer_backward(ops.layer_norm_backward(dy, c["behind"][0])[0], c)
+
+        return swapped(s, at={site.key: Replacement(forward, backward) for site in held})
+
+    # the norm's weights have a gradient of each use
+    return [Mutant(f"the norm behind the last layer behind {what}", partial(change, held=held),
+                   sites=tuple(site.path for site in held), silent=rf"gradients/{re.escape(path)}\..*|steps/.*")
+            for what, held in (("the others, too", stack[:-1]), ("each, and once more", stack))]  # fmt: skip
+
+
 def borrowed(what: str, lender: str, borrower: str) -> Callable:
     """The norm at `borrower` uses the weights of the norm at `lender`, which is called before it and is as wide."""
 
@@ -745,6 +796,7 @@ entry(
         of_norms("statistics over the sequence", replacement=over_tokens((-2,)), groups=WITHOUT_HEAD),
         of_norms("statistics of each entry over all tokens", replacement=over_tokens((0, 1)), groups=WITHOUT_HEAD),
         of_norms("statistics over all there is", replacement=over_tokens((0, 1, 2)), groups=WITHOUT_HEAD),
+        everywhere(of_norms("statistics of each head's features", replacement=_of_each_head, groups=WITHOUT_HEAD)),
     ],
 )  # fmt: skip
 entry(
@@ -817,6 +869,7 @@ entry(
         swap("nobody reads the norm behind the last layer", "layer_norm", no_norm(), FINAL,
              silent=r"(forward|gradients)/encode\.norm"),
         swap("the norm behind the last layer twice", "layer_norm", _norm_twice(), FINAL),
+        _normed_each_time,
         swap("the norm behind the last layer has no weights", "layer_norm",
              unweighted(), FINAL),
     ],
@@ -979,8 +1032,8 @@ def _through(what: str, lost: int) -> Callable:
     """No gradient passes the residuals (lost is 0), or the sub-layers (1)."""
     edit = lambda d, dy, c: tuple(0 * a if i == lost else a for i, a in enumerate(d))  # noqa: E731
     ways = [swap(what, name, graded(getattr(layers, name), edit), section="gradients",
-                 groups=(("attention", r".*\.attention\..*"), ("feed-forward", r".*\.feed_forward\..*")))
-            for name in ("add_norm", "add")]  # fmt: skip
+                 groups=SUB_LAYERS, silent=silent)
+            for name, silent in (("add_norm", ""), ("add", ADDED if lost else ""))]  # fmt: skip
     return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
 
 
@@ -1067,6 +1120,7 @@ entry(
 entry(
     "L29", "the feed-forward reads another tensor", "what the attention gave, behind its norm",
     "own knowledge (GPT-J and PaLM have both sub-layers read the layer's input)", "output", "BERT-ENC-1",
+    cause_of=("L17", "gpt2-14"),
     mutants=[
         *(swap(what, "encoder_layer", residuals(*wired)) for what, wired in (
             ("the layer's input", ("x", "a", None, "x")),

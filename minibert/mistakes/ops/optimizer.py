@@ -875,7 +875,7 @@ entry(
 )  # fmt: skip
 entry(
     "O36", "a part is frozen", "every parameter has a gradient and learns",
-    "own knowledge", "gradient", "OPT-ORDER-2", cause_of=("E17",),
+    "own knowledge", "gradient", "OPT-ORDER-2", cause_of=("E17", "O12"),
     mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")],
 )  # fmt: skip
 def _detached(name: str, where: str = ".*", groups: Any = ()) -> Callable:
@@ -972,6 +972,10 @@ entry(
     mutants=[
         handed_out("clipped gradients", _clipped),
         handed_out("clipped gradients, and their norm", _clipped, steps=True),
+        solving.solvable(lambda most: handed_out(
+            f"each entry clipped to {solving.shown(most)}",
+            lambda grads, _: {name: np.clip(g, -most, most) for name, g in grads.items()}),
+            1.0, (0.5, 0.1, 0.01, 0.001, 5.0), least=1e-9, most=1e9),
     ],
 )  # fmt: skip
 

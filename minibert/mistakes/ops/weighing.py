@@ -11,7 +11,19 @@ from minibert import ops
 from minibert.errors import InputError
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, field, only, places_of, present, swap, whole
+from minibert.mistakes.catalogue import (
+    Mutant,
+    batch,
+    config,
+    entry,
+    everywhere,
+    field,
+    only,
+    places_of,
+    present,
+    swap,
+    whole,
+)
 from minibert.mistakes.ops.attention import (
     SELF,
     UNCERTAIN_SCORES,
@@ -23,6 +35,7 @@ from minibert.mistakes.ops.attention import (
     of_attention,
     of_scores,
     seeing,
+    zero_keys,
 )
 from minibert.mistakes.swap import Replacement, Site
 
@@ -352,6 +365,8 @@ entry(
     "own knowledge", "output", "OP-SM-1",
     mutants=[
         *(of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS),
+        everywhere(of_attention("1 added to the sum below, as by add_zero_attn", replacement=zero_keys(1.0),
+                                silent=UNCERTAIN_SCORES)),
         of_attention("every key that is seen weighs the same, as beside a constant of -1e9", replacement=drowned(),
                      silent=r".*:scores"),
     ],
