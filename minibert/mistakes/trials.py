@@ -188,7 +188,7 @@ class Trials:
         """Whether other inputs let a network make other calls, as one without global tokens does."""
         key = tuple(id(one.mutant) for one in found)
         if key not in self.others:
-            self.others[key] = found, blocks.calls(edited).keys() != self.calls.keys()  # found is kept: so is its id
+            self.others[key] = found, blocks.calls(edited).held.keys() != self.calls.held.keys()  # found is kept: so is its id
         return self.others[key][1]
 
     def _names(self, subject: Subject) -> list[tuple]:
@@ -198,7 +198,7 @@ class Trials:
     @cached_property
     def like(self) -> blocks.Forced:
         """The right model's run, of which those of mutants are a part."""
-        return blocks.Forced(self.subject, self.given, self.calls)
+        return blocks.Forced(self.subject, self.given, self.calls, kept=True)
 
     def solved(
         self, chosen: Iterable[Found], base: Combined, evidence: Evidence, residuals: np.ndarray,
