@@ -103,18 +103,22 @@ class Forced:
 
     at: `calls` of the right subject. swaps: pairs (forward, backward) in the place of calls; nothing is given within
     those of ops, and within those of blocks what has the same path. backward: False for the forward pass alone. like: a
-    run of the right subject with the same tensors: calls that are given what they were given there are not computed
-    again. computed: by key, in the case's shapes, what each call gave, the loss and the gradients.
+    run, kept for this, with the same tensors and no swaps but some of these: calls that are given what they were given
+    there are not computed again. computed: by key, in the case's shapes, what each call gave, the loss and the
+    gradients.
     """
 
     def __init__(
         self, subject: Subject, tensors: Mapping[str, np.ndarray], at: Calls, swaps: Mapping[Key, Any] = NOTHING,
         backward: bool = True, like: "Forced | None" = None, kept: bool = False,
     ):  # fmt: skip
-        self.at, self.tensors, self.swaps, self.like, self.kept = at, tensors, swaps, like, kept
-        self.around = {key[:n] for key in swaps for n in range(1, len(key) + 1)}  # these calls and what they stand in
+        if like and any(like.at.held.get(key) for key in like.several):
+            like = None  # what it has of these is not known
+        self.at, self.tensors, self.swaps, self.like, self.kept = like.at if like else at, tensors, swaps, like, kept
+        fresh = {key for key, pair in swaps.items() if like is None or like.swaps.get(key) is not pair}
+        self.around = {key[:n] for key in fresh for n in range(1, len(key) + 1)}  # these calls and what they stand in
         self.blocks = {key for key in swaps if key[-1][0] in BLOCKS}
-        self.several: set[Key] = set()  # calls of which a replaced block wants more than one gradient
+        self.several = {*like.several} if like else set()  # calls of which a replaced block wants more than one gradient
         self.apart: set[Key] = set()  # calls within replaced blocks that are others than the right subject's
         self.computed = self._run(subject, backward)
 

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any
 
@@ -238,6 +238,7 @@ class _Search(Trials):
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
         base, right = self.found, self._beside(evidence, self.found)
+        self.base = base
         if right is None or not _wrong(right).any() or not self.telling(evidence, _wrong(right)):
             return False
         faint = bool(self.parts) and not self._wrong(right).any()
@@ -279,7 +280,7 @@ class _Search(Trials):
 
     def _tried(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
         """Trials of each of these on top of the base. What was tried on top of less, and changes nothing that the rest
-        of the base does, leaves what it left, and elsewhere what the base leaves.
+        of the base does, leaves what it left, and elsewhere what the base leaves; a block may read what it did not.
         """
         now, held, fresh, known = cover.right.residuals, [], [], self.before.setdefault(id(cover.evidence), {})
         differ: dict[int, np.ndarray] = {}
@@ -287,7 +288,7 @@ class _Search(Trials):
             trial, then, moved = known.get(id(found.mutant), (None, now, None))
             if id(then) not in differ:
                 differ[id(then)] = _differ(then, now)
-            if trial is None or (moved & differ[id(then)]).any():
+            if trial is None or (moved & differ[id(then)]).any() or not self._reads_alike(found.mutant):
                 fresh.append(found)
             else:
                 held.append(Trial((*base, found), np.where(moved, trial.residuals, now)))
@@ -295,6 +296,18 @@ class _Search(Trials):
         for trial in tried:
             known[id(trial.found[-1].mutant)] = trial, now, _differ(now, trial.residuals)
         return [*held, *tried]
+
+    def _reads_alike(self, mutant: Mutant) -> bool:
+        """Whether it changes known calls, of which each gives another value wherever it is given one: not so a block
+        within which the candidate's tensors stand.
+        """
+        return bool(mutant.sites) and self.wide.isdisjoint(mutant.sites)
+
+    @cached_property
+    def wide(self) -> set[str]:
+        """Paths of the blocks within which there are tensors of the case."""
+        around = {key[:n] for key in self.calls.held for n in range(1, len(key))}
+        return {site.path for site in self.sites if site.key in around}
 
     def _forward_staged(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
         """The same of a forward pass; where that leaves something, trials at one place each of what explains something
@@ -438,8 +451,8 @@ class _Search(Trials):
             then = known[id(one.mutant)][1] if id(one.mutant) in known else cover.right.residuals
             at = id(one.mutant), id(then), wanted.tobytes()
             if at not in self.values:
-                self.values[at] = one, self.solved([one], base, cover.evidence, residuals)
-            found += self.values[at][1]
+                self.values[at] = self.solved([one], base, cover.evidence, residuals), one, then  # kept: so are their ids
+            found += self.values[at][0]
         return found
 
     def _pairs(self, cover: "_Cover", trials: list[Trial]) -> list[Part]:
