@@ -126,7 +126,7 @@ class _Search(Trials):
         self.first = first
         self.parts: list[Part] = []
         self.reach: dict[str, np.ndarray] = {}
-        self.before: dict[int, dict] = {}  # of evidence, by the mutant: its last trial, what was left then, what it moved
+        self.before: dict[tuple[int, bool], dict] = {}  # see `_known`
         self.later: list[Found] = []  # at one place each, that need not be tried while something explains the first
         self.values: dict[tuple, tuple] = {}  # by the mutant and what it was solved from: its values
         self.pairs = MOST_PAIRS  # that may still be tried
@@ -181,14 +181,11 @@ class _Search(Trials):
 
     def _explain_grown(self, acting: list[Found]) -> None:
         """Explains the forward pass as a whole; what nothing explains so has grown from rounding alone."""
-        given, like = self.given, self.__dict__.pop("like", None)
-        self.given = {}
+        given, self.given = self.given, {}
         while self._explain(self.forward, acting):
             pass
         if not self.parts:
             self.given = given
-            self.__dict__.pop("like", None)
-            self.__dict__ |= {} if like is None else {"like": like}
 
     @property
     def found(self) -> Combined:
@@ -282,7 +279,7 @@ class _Search(Trials):
         """Trials of each of these on top of the base. What was tried on top of less, and changes nothing that the rest
         of the base does, leaves what it left, and elsewhere what the base leaves; a block may read what it did not.
         """
-        now, held, fresh, known = cover.right.residuals, [], [], self.before.setdefault(id(cover.evidence), {})
+        now, held, fresh, known = cover.right.residuals, [], [], self._known(cover.evidence)
         differ: dict[int, np.ndarray] = {}
         for found in some:
             trial, then, moved = known.get(id(found.mutant), (None, now, None))
@@ -296,6 +293,10 @@ class _Search(Trials):
         for trial in tried:
             known[id(trial.found[-1].mutant)] = trial, now, _differ(now, trial.residuals)
         return [*held, *tried]
+
+    def _known(self, evidence: Evidence) -> dict[int, tuple[Trial, np.ndarray, np.ndarray]]:
+        """By the id of a mutant its last trial, what the base left then, and which tensors it moved."""
+        return self.before.setdefault((id(evidence), bool(self.given)), {})
 
     def _reads_alike(self, mutant: Mutant) -> bool:
         """Whether it changes known calls, of which each gives another value wherever it is given one: not so a block
@@ -348,7 +349,7 @@ class _Search(Trials):
     def _read_by(self, wrong: str, cover: "_Cover") -> list[str]:
         """The right tensors of the candidate that go into the block of a wrong one."""
         right = [k for k, bad in zip(cover.evidence.keys, cover.wrong, strict=True) if not bad and k in self.given]
-        due, found, rng = self.like.computed.get(wrong), [], np.random.default_rng(0)
+        due, found, rng = self.like().computed.get(wrong), [], np.random.default_rng(0)
         for key in right:
             held = self.given[key]
             given = {**self.given, key: held + 0.1 * np.abs(held).max() * rng.normal(size=held.shape)}
@@ -445,7 +446,7 @@ class _Search(Trials):
         """Those with the value that explains what goes wrong first by these residuals, each solved once while what it
         changes is what it was.
         """
-        known, found = self.before[id(cover.evidence)], []
+        known, found = self._known(cover.evidence), []
         wanted = np.isin(cover.evidence.keys, [*solving.first_wrong(cover.evidence, residuals)[0]])
         for one in chosen:
             then = known[id(one.mutant)][1] if id(one.mutant) in known else cover.right.residuals

@@ -105,7 +105,7 @@ class Trials:
         self.entries = {*case.entries}
         self.walk = Walk()
         self.base: Combined = ()  # what is run with everything
-        self.of_base: tuple[Combined, blocks.Forced | None] | None = None
+        self.kept: dict[tuple[int, ...], tuple[Tensors, Combined, blocks.Forced | None]] = {}  # see `like`
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
 
     @cached_property
@@ -202,12 +202,16 @@ class Trials:
         base = self.base if cut < len(found) and all(map(is_, self.base, found)) else ()
         if not found or any(one.mutant.silent or one.mutant.renames for one in found[len(base) :]):
             return None
-        if not base:
-            return self.like
-        if self.of_base is None or not all(map(is_, self.of_base[0], base)) or len(self.of_base[0]) != cut:
+        return self.like(base)
+
+    def like(self, base: Combined = ()) -> blocks.Forced | None:
+        """A run of these mutants, kept for those of others on top of them; None where it cannot be made."""
+        key = id(self.given), *map(id, base)
+        if key not in self.kept:
             run = _computed(base, lambda: self._run(base, self.subject, True, None, kept=True))
-            self.of_base = base, run
-        return self.of_base[1]
+            others = {k: held for k, held in self.kept.items() if not (base and held[1])}  # one of a base at a time
+            self.kept = {**others, key: (self.given, base, run)}  # what the key is of stays alive
+        return self.kept[key][2]
 
     def _calls_others(self, found: Combined, edited: Subject) -> bool:
         """Whether other inputs let a network make other calls, as one without global tokens does."""
@@ -219,11 +223,6 @@ class Trials:
     def _names(self, subject: Subject) -> list[tuple]:
         """What the subject calls its tensors, and where they come from."""
         return [(name, path) for name, path, *_ in self.module.activations(subject.config)]
-
-    @cached_property
-    def like(self) -> blocks.Forced:
-        """The right model's run, of which those of mutants are a part."""
-        return blocks.Forced(self.subject, self.given, self.calls, kept=True)
 
     def solved(
         self, chosen: Iterable[Found], base: Combined, evidence: Evidence, residuals: np.ndarray,

@@ -725,7 +725,7 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
     """Of hundreds of mutants those that can act at the divergence are run, each once."""
     case, runs, forced = cases.read("bert/published"), [], blocks.Forced
     candidate = candidate_of(case, CATALOGUE["A30"].mutants(case.subject())[0])
-    monkeypatch.setattr(blocks, "Forced", lambda *args: (runs.append(args), forced(*args))[1])
+    monkeypatch.setattr(blocks, "Forced", lambda *args, **how: (runs.append(args), forced(*args, **how))[1])
     assert diagnose(case, candidate, "float32").ids == ["A30"]
     assert len(runs) < len(mutants(case.subject())) / 3
 
