@@ -118,7 +118,7 @@ class Forced:
         fresh = {key for key, pair in swaps.items() if like is None or like.swaps.get(key) is not pair}
         self.around = {key[:n] for key in fresh for n in range(1, len(key) + 1)}  # these calls and what they stand in
         self.blocks = {key for key in swaps if key[-1][0] in BLOCKS}
-        self.several = {*like.several} if like else set()  # calls of which a replaced block wants more than one gradient
+        self.several = {*like.several} if like else set()  # calls of which a replaced block wants two gradients
         self.apart: set[Key] = set()  # calls within replaced blocks that are others than the right subject's
         self.computed = self._run(subject, backward)
 
@@ -170,7 +170,8 @@ class Forced:
         if not apart:
             return False
         self.apart |= apart
-        at = {path: key for key, path in self.at.paths.items() if key not in self.apart and not _around(key, self.apart)}
+        known = (key for key in self.at.paths if key not in self.apart and not _around(key, self.apart))
+        at = {self.at.paths[key]: key for key in known}
         at |= {path: key for key, path in found.items() if key in self.inner}
         held = {key: parts for key, parts in self.at.held.items() if not _around(key, self.blocks)}
         inside = {key: parts for key, parts in _held(table, at).items() if _around(key, self.blocks)}
@@ -304,7 +305,8 @@ class Forced:
     @cached_property
     def within(self) -> dict[Key, list[tuple[str, int]]]:
         """A call -> (name, place) of the tensors that it and the calls within it make."""
-        return _by_prefix((key, (held.name, held.place)) for key, names in self.at.held.items() for held in names.values())
+        held = ((key, one) for key, names in self.at.held.items() for one in names.values())
+        return _by_prefix((key, (one.name, one.place)) for key, one in held)
 
     @cached_property
     def caches(self) -> dict[Key, list[tuple[int, tuple[Any, Key]]]]:

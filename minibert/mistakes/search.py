@@ -452,7 +452,7 @@ class _Search(Trials):
             then = known[id(one.mutant)][1] if id(one.mutant) in known else cover.right.residuals
             at = id(one.mutant), id(then), wanted.tobytes()
             if at not in self.values:
-                self.values[at] = self.solved([one], base, cover.evidence, residuals), one, then  # kept: so are their ids
+                self.values[at] = self.solved([one], base, cover.evidence, residuals), one, then  # kept for their ids
             found += self.values[at][0]
         return found
 

@@ -217,7 +217,8 @@ class Trials:
         """Whether other inputs let a network make other calls, as one without global tokens does."""
         key = tuple(id(one.mutant) for one in found)
         if key not in self.others:
-            self.others[key] = found, blocks.calls(edited).held.keys() != self.calls.held.keys()  # found is kept: so is its id
+            other = blocks.calls(edited).held.keys() != self.calls.held.keys()
+            self.others[key] = found, other  # found is kept: so is its id
         return self.others[key][1]
 
     def _names(self, subject: Subject) -> list[tuple]:

@@ -656,7 +656,7 @@ def made_as(id, what, where=""):
 
 
 def test_a_mistake_within_a_block_that_is_wrong_itself():
-    """The attention's residual behind the norm, and its scores scaled otherwise: the block is given what stands in it."""
+    """The attention's residual behind the norm, its scores scaled otherwise: the block is given what stands in it."""
     case = cases.read("bert/published")
     block = made_as("L21", "the attention's residual is added after the norm")
     both = replace(block, change=lambda s: block.change(CATALOGUE["A04"].mutants(s)[0].change(s)))
