@@ -292,7 +292,8 @@ class _Search(Trials):
         tried = self.run(((*base, found) for found in fresh), cover.evidence, len(fresh))
         for trial in tried:
             known[id(trial.found[-1].mutant)] = trial, now, _differ(now, trial.residuals)
-        return [*held, *tried]
+        place = {id(found): i for i, found in enumerate(some)}
+        return sorted([*held, *tried], key=lambda trial: place[id(trial.found[-1])])
 
     def _known(self, evidence: Evidence) -> dict[int, tuple[Trial, np.ndarray, np.ndarray]]:
         """By the id of a mutant its last trial, what the base left then, and which tensors it moved."""
