@@ -98,6 +98,12 @@ def _through(around: tuple[Callable, ...], f: Callable, args: tuple, constants: 
     return around[-1](inner, args, constants)
 
 
+def standing_in(name: str, f: Callable) -> Callable:
+    """f, observed as a call of the pair or block `name`."""
+    f.__name__ = name
+    return _observable(f)
+
+
 def block(f: Callable | None = None, *, summed: str = "") -> Callable:
     """Declares a block's forward; `block_backward` its second half. summed: see SUMMED."""
     if f is None:

@@ -12,6 +12,7 @@ A temporary carries its writer's process id; the next write of the same target r
 Unwritable output is a WriteError.
 """
 
+import errno
 import itertools
 import os
 import re
@@ -49,6 +50,17 @@ def _target(path: str | os.PathLike) -> Path:
         return Path(os.path.realpath(os.fspath(path)))
     except (TypeError, ValueError) as error:  # no path, a NUL or a lone surrogate
         raise InputError(f"cannot write {path}: {error}") from None
+
+
+def require_writable(path: str | os.PathLike) -> None:
+    """WriteError now for a file that could not be written later; nothing is left behind."""
+    target = _target(path)
+    if target.is_dir():
+        raise WriteError(f"cannot write {path}: {os.strerror(errno.EISDIR)}")
+    if target.exists() and not target.is_file():
+        return  # a device or a FIFO, which may wait for a reader
+    with _temporary(target.parent, target.name, path) as temporary, open(temporary, "xb"):
+        pass
 
 
 @contextmanager

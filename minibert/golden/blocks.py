@@ -26,6 +26,7 @@ from minibert.trace import Key, Nesting
 
 Tensors = dict[str, np.ndarray]
 NOTHING: Mapping = MappingProxyType({})
+DEEPEST = 8  # blocks within blocks that a replacement may call otherwise
 
 
 class Held(NamedTuple):
@@ -39,7 +40,14 @@ class Held(NamedTuple):
     kind: str = ""
 
 
-Calls = Mapping[Key, Mapping[str, Held]]  # a forward call -> {part of it, "" its output: what the case calls it}
+class Calls(NamedTuple):
+    """The calls of a forward pass by where they stand in the nesting.
+
+    held: a call -> {part of it, "" its output: what the case calls it}; paths: a call -> the path of its cache.
+    """
+
+    held: Mapping[Key, Mapping[str, Held]]
+    paths: Mapping[Key, str]
 
 
 def expected(subject: Subject, tensors: Mapping[str, np.ndarray]) -> Tensors:
@@ -64,7 +72,7 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def calls(subject: Subject) -> Calls:
-    """The calls of the subject's forward pass that make tensors of its case."""
+    """The calls of the subject's forward pass."""
     module, keys = families.family(subject.family), {}
     follow = trace.located(lambda result, key, *_: keys.update({id(result[1]): key}))
     with trace.recording() as record, observing(follow):
@@ -74,12 +82,18 @@ def calls(subject: Subject) -> Calls:
     values = {f"loss.{term}": value for term, value in cache["terms"].items()}  # an op may give a part of one alone
     whole = [(name, path, "") for name, path in losses.items() if np.array_equal(events[path].output, values[name])]
     table = [*module.activations(subject.config), *whole]
+    paths = {path: keys[id(event.cache)] for path, event in events.items()}
+    return Calls(_held(table, paths), {key: path for path, key in paths.items()})
+
+
+def _held(table: Iterable[tuple], keys: Mapping[str, Key]) -> Mapping[Key, Mapping[str, Held]]:
+    """Of the calls with these paths what they hold. table: rows as of a family's `activations`."""
     rows = [(name, *path.partition(":")[::2], kind) for name, path, kind, *_ in table]
-    parts, places = Counter(name for name, path, *_ in rows if path in events), Counter()
+    parts, places = Counter(name for name, path, *_ in rows if path in keys), Counter()
     found: dict[Key, dict[str, Held]] = defaultdict(dict)
     for name, path, part, kind in rows:
-        if path in events:
-            found[keys[id(events[path].cache)]][part] = Held(name, places[name], parts[name], kind)
+        if path in keys:
+            found[keys[path]][part] = Held(name, places[name], parts[name], kind)
             places[name] += 1
     return found
 
@@ -88,39 +102,47 @@ class Forced:
     """A run whose every call is given the candidate's tensors that stand before it.
 
     at: `calls` of the right subject. swaps: pairs (forward, backward) in the place of calls; nothing is given within
-    them. backward: False for the forward pass alone. like: a run of the right subject with the same tensors: calls that
-    are given what they were given there are not computed again. computed: by key, in the case's shapes, what each call
-    gave, the loss and the gradients.
+    those of ops, and within those of blocks what has the same path. backward: False for the forward pass alone. like: a
+    run, kept for this, with the same tensors and no swaps but some of these: calls that are given what they were given
+    there are not computed again. computed: by key, in the case's shapes, what each call gave, the loss and the
+    gradients.
     """
 
     def __init__(
         self, subject: Subject, tensors: Mapping[str, np.ndarray], at: Calls, swaps: Mapping[Key, Any] = NOTHING,
-        backward: bool = True, like: "Forced | None" = None,
+        backward: bool = True, like: "Forced | None" = None, kept: bool = False,
     ):  # fmt: skip
-        self.at, self.tensors, self.swaps, self.like = at, tensors, swaps, like
-        self.around = {key[:n] for key in swaps for n in range(1, len(key) + 1)}  # these calls and what they stand in
-        self.parts: dict[str, dict[int, np.ndarray]] = defaultdict(dict)  # what calls gave, by key and place
-        self.calls: dict[Key, tuple[Any, Any]] = {}  # (what it was given, what it gave)
-        self.backwards: dict[Key, tuple[Any, Any]] = {}
-        self.of_cache: dict[int, tuple[Any, Key]] = {}  # by the id of the cache, which is kept alive here
-        self.known: set[int] = set()  # ids of caches that are copies of the other run's
-        self.nesting, self.inside = Nesting(), False  # of a pair that stands in another's place
+        if like and any(like.at.held.get(key) for key in like.several):
+            like = None  # what it has of these is not known
+        self.at, self.tensors, self.swaps, self.like, self.kept = like.at if like else at, tensors, swaps, like, kept
+        fresh = {key for key, pair in swaps.items() if like is None or like.swaps.get(key) is not pair}
+        self.around = {key[:n] for key in fresh for n in range(1, len(key) + 1)}  # these calls and what they stand in
+        self.blocks = {key for key in swaps if key[-1][0] in BLOCKS}
+        self.several = {*like.several} if like else set()  # calls of which a replaced block wants two gradients
+        self.apart: set[Key] = set()  # calls within replaced blocks that are others than the right subject's
         self.computed = self._run(subject, backward)
 
     def _run(self, subject: Subject, backward: bool) -> Tensors:
         module, batch = families.family(subject.family), subject.batches[0]
-        rows = row_shape(module, subject.config, batch)
-        with ExitStack() as stack:
-            stack.enter_context(observing(self._observe))
-            for factory in subject.around:
-                stack.enter_context(observing(factory()))
-            record = stack.enter_context(trace.recording()) if self.swaps else None
-            loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
-            gradient = objective.loss_backward(cache) if backward else None
+        rows, table = row_shape(module, subject.config, batch), module.activations(subject.config)
+        for _ in range(DEEPEST):
+            self._clear()
+            with ExitStack() as stack:
+                stack.enter_context(observing(self._observe))
+                for factory in subject.around:
+                    stack.enter_context(observing(factory()))
+                record = stack.enter_context(trace.recording()) if self.blocks else None
+                loss, cache = objective.loss(module, subject.params, subject.config, batch, dense=True)
+                events = record.named(cache) if record else {}
+                if self.blocks and self._elsewhere(events, table):
+                    continue
+                gradient = objective.loss_backward(cache) if backward else None
+            if self.twice <= self.several:
+                break
+            self.several |= self.twice
         computed = {}
-        if record:  # what is within the swaps is named by its path alone
-            found = published(module.activations(subject.config), record.named(cache), rows)
-            for section, tensors in zip(("forward", "gradients"), found, strict=True):
+        if record:  # what is within replaced blocks may be named by its path alone
+            for section, tensors in zip(("forward", "gradients"), published(table, events, rows), strict=True):
                 computed |= {f"{section}/{name}": array for name, array in tensors.items()}
         computed |= {f"forward/loss.{term}": value for term, value in cache["terms"].items()}
         computed |= {**self._noted(rows), "forward/loss": loss}
@@ -129,9 +151,37 @@ class Forced:
             computed |= {f"gradients/{name}": array for name, array in flat.items()}
         return computed
 
+    def _clear(self) -> None:
+        self.parts: dict[str, dict[int, np.ndarray]] = defaultdict(dict)  # what calls gave, by key and place
+        self.calls: dict[Key, tuple[Any, Any]] = {}  # (what it was given, what it gave)
+        self.backwards: dict[Key, tuple[Any, Any]] = {}
+        self.of_cache: dict[int, tuple[Any, Key]] = {}  # by the id of the cache, which is kept alive here
+        self.known: set[int] = set()  # ids of caches that are copies of the other run's
+        self.inner: set[Key] = set()  # calls within replaced blocks
+        self.turned: set[Key] = set()  # those whose backward was called
+        self.running: frozenset[Key] = frozenset()  # what stands in another's place and is at work
+        self.twice: set[Key] = set()  # and was called again
+        self.nesting, self.inside = Nesting(), False  # of an op's pair that stands in another's place
+
+    def _elsewhere(self, events: Mapping[str, trace.Event], table: Iterable[tuple]) -> bool:
+        """Whether calls within replaced blocks have other paths than was thought, which is then known."""
+        found = {self.of_cache[id(e.cache)][1]: path for path, e in events.items() if id(e.cache) in self.of_cache}
+        apart = {key for key in self.inner if found.get(key) != self.at.paths.get(key)}
+        if not apart:
+            return False
+        self.apart |= apart
+        known = (key for key in self.at.paths if key not in self.apart and not _around(key, self.apart))
+        at = {self.at.paths[key]: key for key in known}
+        at |= {path: key for key, path in found.items() if key in self.inner}
+        held = {key: parts for key, parts in self.at.held.items() if not _around(key, self.blocks)}
+        inside = {key: parts for key, parts in _held(table, at).items() if _around(key, self.blocks)}
+        self.at = Calls(held | inside, {key: path for path, key in at.items()})
+        return True
+
     def _noted(self, rows: tuple[int, ...]) -> Tensors:
         """What each of the calls gave, by key. rows: `row_shape`."""
-        kinds, noted = self.like.kinds if self.like and self.like.at is self.at else self.kinds, {}
+        kinds, noted = self.like.kinds if self.like else {}, {}
+        kinds = kinds | self.kinds if self.apart or not self.like else kinds
         for key, parts in self.parts.items():
             array = np.concatenate([parts[i] for i in sorted(parts)], -1) if len(parts) > 1 else parts[min(parts)]
             noted[key] = as_published(array, kinds[key.partition("/")[2]], rows)
@@ -142,17 +192,24 @@ class Forced:
             return f(*args, **constants)
         if f.__name__ in PAIRS or f.__name__ in BLOCKS:
             key = self.nesting.enter(f.__name__)
+            if _around(key, self.blocks):
+                self.inner.add(key)
             try:
                 return self._forward(key, f, args, constants)
             finally:
                 self.nesting.leave()
         dy, c = args
         _, key = self.of_cache.get(id(c), (None, None))
-        return f(dy, c) if key is None else self._backward(key, f, dy, c)
+        if key is None or key in self.running or key[-1][0] != f.__name__.removesuffix("_backward"):
+            return f(dy, c)  # or what a block calls with a cache that is its own, too
+        if key in self.inner:
+            (self.twice if key in self.turned else self.turned).add(key)
+        return self._backward(key, f, dy, c)
 
     def _forward(self, key: Key, f: Callable, args: tuple, constants: dict) -> Any:
         given = args, constants
-        if self.like and key not in self.around:
+        other = self.blocks and (key in self.apart or _around(key, self.apart) or not _declared(f))
+        if self.like and key not in self.around and not other:
             before, (y, c) = self.like.calls.get(key, (None, (None, None)))
             if _same(before, given):
                 self._skipped(key, "forward")
@@ -161,9 +218,9 @@ class Forced:
                 self.of_cache[id(c)] = c, key
                 self.known.add(id(c))
                 return y, c
-        names = self.at.get(key, {})
+        names = self.at.held.get(key, {})
         if key in self.swaps:
-            y, c = self._within(self.swaps[key].forward, *args, **constants)
+            y, c = self._within(key, self.swaps[key].forward, *args, **constants)
             for part in names.keys() - {""}:
                 self._note("forward", names[part], PAIRS[f.__name__].parts.seen(part, c, None)[0])
         else:
@@ -172,13 +229,15 @@ class Forced:
                 with unobserved():
                     y, c = PAIRS[f.__name__].parts.forward(c, partial(self._part, "forward", names))
         self.of_cache[id(c)] = c, key
-        self.calls[key] = given, (self._swapped("forward", names.get(""), y), c)
-        return self.calls[key][1]
+        result = self._swapped("forward", names.get(""), y), c
+        if self.kept:
+            self.calls[key] = given, result
+        return result
 
     def _backward(self, key: Key, f: Callable, dy: np.ndarray, c: Any) -> Any:
-        names = self.at.get(key, {})
+        names = self.at.held.get(key, {}) if key not in self.several else {}
         dy = self._swapped("gradients", names.get(""), dy)
-        if self.like and (id(c) in self.known or id(c) in self.like.of_cache):
+        if self.like and key not in self.several and (id(c) in self.known or id(c) in self.like.of_cache):
             before, result = self.like.backwards.get(key, (None, None))
             if _same(before, dy):
                 self._skipped(key, "gradients")
@@ -188,22 +247,24 @@ class Forced:
                 own = getattr(self.swaps[key], "seen", None)
                 seen = own or PAIRS[f.__name__.removesuffix("_backward")].parts.seen
                 self._note("gradients", names[part], seen(part, c, dy)[1])
-            result = self._within(self.swaps[key].backward, dy, c)
+            result = self._within(key, self.swaps[key].backward, dy, c)
         elif names.keys() - {""}:
             parts = PAIRS[f.__name__.removesuffix("_backward")].parts
             with unobserved():
                 result = parts.backward(dy, c, partial(self._part, "gradients", names))
         else:
             result = f(dy, c)
-        self.backwards[key] = dy, _copied(result)
+        if self.kept:
+            self.backwards[key] = dy, _copied(result)
         return result
 
-    def _within(self, half: Callable, *args: Any, **constants: Any) -> Any:
-        self.inside = True
+    def _within(self, key: Key, half: Callable, *args: Any, **constants: Any) -> Any:
+        self.inside, running = key not in self.blocks, self.running
+        self.running = running | {key}
         try:
             return half(*args, **constants)
         finally:
-            self.inside = False
+            self.inside, self.running = False, running
 
     def _part(self, section: str, names: Mapping[str, Held], part: str, value: np.ndarray) -> np.ndarray:
         return self._swapped(section, names.get(part), value)
@@ -239,17 +300,29 @@ class Forced:
     @cached_property
     def kinds(self) -> dict[str, str]:
         """The kind of the row of each tensor that calls make."""
-        return {held.name: held.kind for names in self.at.values() for held in names.values()}
+        return {held.name: held.kind for names in self.at.held.values() for held in names.values()}
 
     @cached_property
     def within(self) -> dict[Key, list[tuple[str, int]]]:
         """A call -> (name, place) of the tensors that it and the calls within it make."""
-        return _by_prefix((key, (held.name, held.place)) for key, names in self.at.items() for held in names.values())
+        held = ((key, one) for key, names in self.at.held.items() for one in names.values())
+        return _by_prefix((key, (one.name, one.place)) for key, one in held)
 
     @cached_property
     def caches(self) -> dict[Key, list[tuple[int, tuple[Any, Key]]]]:
         """A call -> `of_cache` of it and the calls within it."""
         return _by_prefix((held[1], (id, held)) for id, held in self.of_cache.items())
+
+
+def _declared(f: Callable) -> bool:
+    """Whether it is the op or block of its name, and not what stands in for it."""
+    call = PAIRS[f.__name__].forward if f.__name__ in PAIRS else BLOCKS[f.__name__][0]
+    return getattr(f, "__wrapped__", f) is call.__wrapped__
+
+
+def _around(key: Key, calls: set[Key]) -> Key | None:
+    """Which of these calls a call is made within, if any."""
+    return next((key[:n] for n in range(1, len(key)) if key[:n] in calls), None) if calls else None
 
 
 def _by_prefix(items: Iterable[tuple[Key, Any]]) -> dict[Key, list]:

@@ -91,6 +91,7 @@ def _wide(dtype: str | None) -> str | None:
 
 def _checked(args: argparse.Namespace, path: Path, given: program.Given | None = None) -> int:
     if args.suggest_names is not None:
+        atomic.require_writable(args.suggest_names)
         return suggest_names(args.case, path, args.suggest_names)
     options = ("names", "dtype", "json", "html", "claim", "badge", "weights", "every", "seconds", "layout", "declare")
     return check(args.case, path, by=given, **{name: getattr(args, name) for name in options})
@@ -121,6 +122,9 @@ def check(
     `layouts.NAMES`; declare: ids of known mistakes that are made on purpose; by: the program that wrote them, if one
     did. Raises InputError for unusable input.
     """
+    for path in (json, html, claim, badge):
+        if path is not None:
+            atomic.require_writable(path)  # before the search, not after it
     if dtype == grading.INT8:
         none = "a run in int8 is graded, not judged: there is no page, claim or badge of it"
         require(not (html or claim or badge), none)

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any
 
@@ -23,13 +23,14 @@ from minibert.errors import InputError
 from minibert.golden import blocks, compare
 from minibert.golden.case import Case
 from minibert.golden.subject import Subject, term_paths
-from minibert.mistakes import going, words
+from minibert.mistakes import going, solving, words
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, Mutant
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.stepping import Steps
 from minibert.mistakes.swap import noisy, swapped
 from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
 from minibert.mistakes.words import Diagnosis, Found
+from minibert.pairs import PAIRS
 
 MOST = 16  # of those that explain the same, so many are told apart
 MOST_PAIRS = 1000  # that are tried where no single mistake explains a block
@@ -142,6 +143,9 @@ class _Search(Trials):
         self.first = first
         self.parts: list[Part] = []
         self.reach: dict[str, np.ndarray] = {}
+        self.before: dict[tuple[int, bool], dict] = {}  # see `_known`
+        self.later: list[Found] = []  # at one place each, that need not be tried while something explains the first
+        self.values: dict[tuple, tuple] = {}  # by the mutant and what it was solved from: its values
         self.pairs = MOST_PAIRS  # that may still be tried
         self.through: Trial | None = None  # a run of what was found through the optimizer's steps
         self.where = {site.path: site.place for site in self.sites}
@@ -165,17 +169,28 @@ class _Search(Trials):
         self.parts = [self._settled(part) for part in self.parts]
         told, before = self._forward_told(), [*self.parts]
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
-        later = [found for found in later if told or found.mutant.silent]  # of what is wrong there, maybe
-        while self._explain(self.evidence, later):
-            pass
+        silent = [found for found in later if found.mutant.silent]  # of what is wrong there, maybe
+        while self._explain(self.evidence, later if told else silent):
+            told = told or self._forward_told()
         if not told and self._left(self.evidence) is not None:
             self.parts = before
+        self._drop_needless()
         self.parts = [self._without_gradient(part) for part in self.parts]
         self.parts = [self._stepped(part) if part.found[0].mutant.section == GRADIENTS else part for part in self.parts]
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
             left = self._explain_steps() if self.steps.keys else left
         return self._said(left)
+
+    def _drop_needless(self) -> None:
+        """Drops parts without which nothing more is wrong: what was found later explains what they did."""
+        for part in [part for part in self.parts if not part.declared]:
+            rest = tuple(one for other in self.parts if other is not part for one in other.found)
+            if not rest:
+                return
+            trials = self._beside(self.evidence, self.found), self.trial(rest, self.evidence)
+            if None not in trials and not (self._wrong(trials[1]) & ~self._wrong(trials[0])).any():
+                self.parts = [other for other in self.parts if other is not part]
 
     def _grown(self) -> bool:
         """Whether, in 16 bits, the forward pass is wrong, and by itself no block of it is."""
@@ -186,14 +201,11 @@ class _Search(Trials):
 
     def _explain_grown(self, acting: list[Found]) -> None:
         """Explains the forward pass as a whole; what nothing explains so has grown from rounding alone."""
-        given, like = self.given, self.__dict__.pop("like", None)
-        self.given = {}
+        given, self.given = self.given, {}
         while self._explain(self.forward, acting):
             pass
         if not self.parts:
             self.given = given
-            self.__dict__.pop("like", None)
-            self.__dict__ |= {} if like is None else {"like": like}
 
     @property
     def found(self) -> Combined:
@@ -243,6 +255,7 @@ class _Search(Trials):
     def _explain(self, evidence: Evidence, chosen: list[Found]) -> bool:
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
         base, right = self.found, self._beside(evidence, self.found)
+        self.base = base
         if right is None or not _wrong(right).any() or not self.telling(evidence, _wrong(right)):
             return False
         faint = bool(self.parts) and not self._wrong(right).any()
@@ -250,7 +263,9 @@ class _Search(Trials):
             known = {one.id for part in self.parts for one in part.mistakes}
             chosen = [found for found in chosen if found.id in known]
         cover, trials = _Cover(self, evidence, self.trial(base, evidence), _wrong(right)), []
+        foremost = int(np.argmax(cover.wrong))
         for some in self._ordered(evidence, cover.wrong, chosen):
+            self.later = []
             trials += (self._staged if evidence is not self.forward else self._forward_staged)(cover, base, some)
             parts = cover.parts(trials)
             if cover.open.any():
@@ -258,15 +273,22 @@ class _Search(Trials):
                 parts = cover.parts(trials)
             if not cover.open.any():
                 break
+            first = [part for part in parts if part.first == foremost and part.exact and not self._leaves(part, cover)]
+            if first and evidence is not self.forward and self.forward.keys:  # what is behind it is another question
+                self.parts += first
+                return True
+            if self.later:
+                trials += self._tried(cover, base, self.later)
+                parts = cover.parts(trials)
         if cover.left.any():  # a value of what has no entry stands behind every name
             trials += self._solved(cover, [trial for trial in trials if not trial.listed], base)
             parts = cover.parts(trials)
         if cover.left.any() and not self.late():
             parts = cover.parts(cover.by_own_noise(trials))
-        parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
+        parts = [part for part in parts if not self._leaves(part, cover)]
         if not parts and not faint and evidence is self.forward:
             parts = cover.parts(more := self._unread(cover, base, chosen))
-            parts = [part for part in parts if not self._leaves(part, evidence, cover.left)]
+            parts = [part for part in parts if not self._leaves(part, cover)]
             trials += more
         if not parts and not faint:
             parts = self._pairs(cover, trials)
@@ -274,7 +296,40 @@ class _Search(Trials):
         return bool(parts)
 
     def _tried(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
-        return self.run(((*base, found) for found in some), cover.evidence, len(some))
+        """Trials of each of these on top of the base. What was tried on top of less, and changes nothing that the rest
+        of the base does, leaves what it left, and elsewhere what the base leaves; a block may read what it did not.
+        """
+        now, held, fresh, known = cover.right.residuals, [], [], self._known(cover.evidence)
+        differ: dict[int, np.ndarray] = {}
+        for found in some:
+            trial, then, moved = known.get(id(found.mutant), (None, now, None))
+            if id(then) not in differ:
+                differ[id(then)] = _differ(then, now)
+            if trial is None or (moved & differ[id(then)]).any() or not self._reads_alike(found.mutant):
+                fresh.append(found)
+            else:
+                held.append(Trial((*base, found), np.where(moved, trial.residuals, now)))
+        tried = self.run(((*base, found) for found in fresh), cover.evidence, len(fresh))
+        for trial in tried:
+            known[id(trial.found[-1].mutant)] = trial, now, _differ(now, trial.residuals)
+        place = {id(found): i for i, found in enumerate(some)}
+        return sorted([*held, *tried], key=lambda trial: place[id(trial.found[-1])])
+
+    def _known(self, evidence: Evidence) -> dict[int, tuple[Trial, np.ndarray, np.ndarray]]:
+        """By the id of a mutant its last trial, what the base left then, and which tensors it moved."""
+        return self.before.setdefault((id(evidence), bool(self.given)), {})
+
+    def _reads_alike(self, mutant: Mutant) -> bool:
+        """Whether it changes known calls, of which each gives another value wherever it is given one: not so a block
+        within which the candidate's tensors stand.
+        """
+        return bool(mutant.sites) and self.wide.isdisjoint(mutant.sites)
+
+    @cached_property
+    def wide(self) -> set[str]:
+        """Paths of the blocks within which there are tensors of the case."""
+        around = {key[:n] for key in self.calls.held for n in range(1, len(key))}
+        return {site.path for site in self.sites if site.key in around}
 
     def _forward_staged(self, cover: "_Cover", base: Combined, some: list[Found]) -> list[Trial]:
         """The same of a forward pass; where that leaves something, trials at one place each of what explains something
@@ -316,7 +371,7 @@ class _Search(Trials):
     def _read_by(self, wrong: str, cover: "_Cover") -> list[str]:
         """The right tensors of the candidate that go into the block of a wrong one."""
         right = [k for k, bad in zip(cover.evidence.keys, cover.wrong, strict=True) if not bad and k in self.given]
-        due, found, rng = self.like.computed.get(wrong), [], np.random.default_rng(0)
+        due, found, rng = self.like().computed.get(wrong), [], np.random.default_rng(0)
         for key in right:
             held = self.given[key]
             given = {**self.given, key: held + 0.1 * np.abs(held).max() * rng.normal(size=held.shape)}
@@ -349,14 +404,18 @@ class _Search(Trials):
             inner = [found for found in inner if id(found) not in kept
                      and any(self._reached(path, cover.evidence)[cover.left].any() for path in found.mutant.sites)]
         else:
-            cover.parts(trials)
-            if not cover.open.any():
-                parts = cover.parts(trials)
+            parts, foremost = cover.parts(trials), int(np.argmax(cover.wrong))
+            if not cover.open[foremost]:
                 place = {site.path: site.place for site in self.sites}
                 places = {place.get(path) for part in parts for one in part.found for path in one.mutant.sites
                           if len(one.mutant.sites) == 1}  # fmt: skip
-                inner = [found for found in inner if len(found.mutant.sites) == 1
-                         and place.get(found.mutant.sites[0]) in places]  # fmt: skip
+                near = [found for found in inner if len(found.mutant.sites) == 1
+                        and place.get(found.mutant.sites[0]) in places]  # fmt: skip
+                if cover.open.any():  # for now
+                    shown, near = {of(t.found[-1]) for t in trials if cover.explained(t)[foremost]}, {*map(id, near)}
+                    near = [found for found in inner if id(found) in near or of(found) in shown]
+                    self.later = [found for found in inner if id(found) not in {*map(id, near)}]
+                inner = near
         return trials + self._tried(cover, base, inner)
 
     def _place_of(self, mutant: Mutant) -> str:
@@ -377,21 +436,26 @@ class _Search(Trials):
 
     def _every(self, section: str) -> bool:
         """Whether the candidate has each activation, or its gradient, that the case has."""
-        names = (name for held in self.calls.values() for name, *_ in held.values())
+        names = (name for held in self.calls.held.values() for name, *_ in held.values())
         due = {f"{section}/{name}" for name in names} & self.entries
         return bool(due) and due <= {*self.given}
 
-    def _leaves(self, part: Part, evidence: Evidence, left: np.ndarray) -> bool:
+    def _leaves(self, part: Part, cover: "_Cover") -> bool:
         """Whether, within the calls that it replaces, something stays wrong that nothing explains: then it explains a
-        row, and no mistake.
+        row, and no mistake. Within a block, what it has nothing to do with may be wrong for another reason.
         """
-        if not left.any():
+        if not cover.left.any():
             return False
         place, start = self._places(), {site.path: site.start for site in self.sites}
         order = {site.path: i for i, site in enumerate(self.sites)}
-        at = [place(evidence.keys[i]) for i in np.flatnonzero(left)]
-        paths = [path for one in part.found for path in one.mutant.sites]
-        return any(start[path] <= there <= order[path] for path in paths for there in at)
+        ops = {site.path for site in self.sites if site.name in PAIRS}
+        at = {i: place(cover.evidence.keys[i]) for i in np.flatnonzero(cover.left)}
+        inside = {(i, path) for one in part.found for path in one.mutant.sites for i, there in at.items()
+                  if start[path] <= there <= order[path]}  # fmt: skip
+        if not inside or any(path in ops for _, path in inside):
+            return bool(inside)
+        trial = self.trial((*cover.right.found, *part.found), cover.evidence)
+        return trial is None or any(cover.moved(trial)[i] for i, _ in inside)
 
     def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
         """Those that leave a value open, with the one that explains a block that nothing explains yet."""
@@ -400,26 +464,46 @@ class _Search(Trials):
             if cover.open[key]:
                 later = cover.wrong & (np.arange(len(cover.left)) >= key)
                 chosen = [t.found[-1] for t in trials if t.found[-1].mutant.free and cover.first_changed(t) == key]
-                found = self.solved(chosen, base, cover.evidence, np.where(later, cover.right.residuals, 0))
+                found = self._solved_at(cover, chosen, base, np.where(later, cover.right.residuals, 0))
                 solved += self.run(((*base, one) for one in found), cover.evidence, len(found))
                 cover.parts([*trials, *solved])
         return solved
+
+    def _solved_at(self, cover: "_Cover", chosen: list[Found], base: Combined, residuals: np.ndarray) -> list[Found]:
+        """Those with the value that explains what goes wrong first by these residuals, each solved once while what it
+        changes is what it was.
+        """
+        known, found = self._known(cover.evidence), []
+        wanted = np.isin(cover.evidence.keys, [*solving.first_wrong(cover.evidence, residuals)[0]])
+        for one in chosen:
+            then = known[id(one.mutant)][1] if id(one.mutant) in known else cover.right.residuals
+            at = id(one.mutant), id(then), wanted.tobytes()
+            if at not in self.values:
+                self.values[at] = self.solved([one], base, cover.evidence, residuals), one, then  # kept for their ids
+            found += self.values[at][0]
+        return found
 
     def _pairs(self, cover: "_Cover", trials: list[Trial]) -> list[Part]:
         """Two mistakes in one block, for each block that no single one explains."""
         parts, cut = [], len(self.found)
         for key in np.flatnonzero(cover.left):
             if cover.left[key] and self.pairs and not self.left:
-                pairs = _paired([trial.found[cut:] for trial in cover.acting(trials, key)], self.pairs)
+                acting = [trial.found[cut:] for trial in cover.acting(trials, key)]
+                pairs = _paired(sorted(acting, key=lambda found: not self._likely(found)), self.pairs, self._likely)
                 parts += cover.parts(self.run(((*self.found, *p) for p in pairs), cover.evidence, len(pairs)), key)
                 self.pairs -= len(pairs)
         return parts
+
+    def _likely(self, found: Combined) -> bool:
+        """Whether it is acceptable, or was found elsewhere."""
+        known = {(one.id, one.mutant.what) for part in self.parts for one in part.found}
+        return all(one.variant or (one.id, one.mutant.what) in known for one in found)
 
     def _places(self) -> Callable[[str], int]:
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         paths = {name: path.partition(":")[0] for name, path, *_ in self.module.activations(self.subject.config)}
         order = {site.path: i for i, site in enumerate(self.sites)}
-        called = {held.name for names in self.calls.values() for held in names.values()}
+        called = {held.name for names in self.calls.held.values() for held in names.values()}
         losses = term_paths(self.module.terms(self.subject.config), order)
         paths |= {name: path for name, path in losses.items() if name in called}
         return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
@@ -431,7 +515,13 @@ class _Search(Trials):
         if evidence is not self.forward:
             own = [found for found in chosen if found.mutant.section == GRADIENTS]
             rest = [found for found in chosen if found.mutant.section != GRADIENTS]
-            return [own, rest] if self.forward.keys else [[*own, *rest]]
+            if not self.forward.keys:
+                return [[*own, *rest]]
+            earliest = self._earliest(evidence.keys[int(np.argmax(wrong))])
+            order = {site.path: i for i, site in enumerate(self.sites)}
+            behind = [max((order[path] for path in found.mutant.sites), default=earliest) >= earliest for found in own]
+            reaching = [found for found, there in zip(own, behind, strict=True) if there]
+            return [reaching, [found for found, there in zip(own, behind, strict=True) if not there], rest]
         near, far = [], []
         start = {site.path: site.start for site in self.sites}
         order = {site.path: i for i, site in enumerate(self.sites)}
@@ -448,6 +538,14 @@ class _Search(Trials):
             elif starts <= max(at_fault):
                 far.append((max(at_fault) - starts, found))
         return [near, [found for _, found in sorted(far, key=lambda item: item[0])]]
+
+    def _earliest(self, key: str) -> int:
+        """The first, in the order of the sites, of the calls whose gradients can reach a key's tensor."""
+        name, start = key.partition("/")[2], {site.path: site.start for site in self.sites}
+        of = {published: path for path, published, *_ in self.module.names(self.subject.config)}
+        used = [site.start for site in self.sites if of.get(name) in site.params]
+        rows = [path.partition(":")[0] for row, path, *_ in self.module.activations(self.subject.config) if row == name]
+        return min([*used, *(start[path] for path in rows if path in start)], default=0)
 
     def _settled(self, part: Part) -> Part:
         """Of a tie in the forward pass, those that leave the fewest gradients wrong."""
@@ -599,9 +697,9 @@ class _Cover:
         return self.wrong & (exact | (after <= np.minimum(nearly, before / BETTER)))
 
     def acting(self, trials: list[Trial], key: int) -> list[Trial]:
-        """Those that change a wrong tensor and make no right one wrong: variants first, then the nearest."""
+        """Those that change a wrong tensor and make no right one wrong, the nearest first."""
         found = [t for t in trials if t.listed and self.moved(t)[key] and not self._spoils(t, SUSPECT)]
-        return sorted(found, key=lambda t: (not t.found[-1].variant, t.residuals[key]))
+        return sorted(found, key=lambda t: t.residuals[key])
 
     def by_own_noise(self, trials: list[Trial]) -> list[Trial]:
         """The trials; those that leave far less than the right model are judged by their own rounding."""
@@ -680,6 +778,11 @@ def _once(told: list[Part]) -> list[Part]:
             or everywhere.get((one[id(part)][0].id, one[id(part)][0].mutant.what), part) is part]  # fmt: skip
 
 
+def _differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of which tensors two trials leave not the same."""
+    return ~((np.abs(one - other) <= 1e-6 * (1 + np.abs(one))) | (one == other) | (np.isnan(one) & np.isnan(other)))
+
+
 def _alike(trials: list[tuple[Trial, np.ndarray]]) -> list[Trial]:
     """Those that explain the same tensors as the first."""
     _, first = trials[0]
@@ -708,11 +811,13 @@ def _grouped(runs: Trials, good: list[Trial], evidence: Evidence, cut: int, at: 
     return Part(best.found[cut:], tuple(t.found[cut:] for t in tied[1:]), less, exact, first=int(np.argmax(at)))
 
 
-def _paired(acting: list[Combined], most: int) -> list[Combined]:
-    """Pairs of them, at most so many: variants with all others, then those near the front with each other."""
-    variants = sum(found[0].variant for found in acting)
-    with_variants = ((i, j) for j in range(len(acting)) for i in range(min(j, variants)))
-    pairs = chain(with_variants, ((i, j) for j in range(len(acting)) for i in range(variants, j)))
+def _paired(acting: list[Combined], most: int, likely: Callable[[Combined], bool]) -> list[Combined]:
+    """Pairs of them, at most so many: the likely ones, which stand before, with all others, then those near the front
+    with each other.
+    """
+    first = sum(map(likely, acting))
+    with_likely = ((i, j) for j in range(len(acting)) for i in range(min(j, first)))
+    pairs = chain(with_likely, ((i, j) for j in range(len(acting)) for i in range(first, j)))
     fitting = (
         (*acting[i], *acting[j]) for i, j in pairs if acting[i][0].id != acting[j][0].id or acting[i][0].mutant.where
     )

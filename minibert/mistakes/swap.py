@@ -223,32 +223,40 @@ class Swaps:
 
     def __call__(self) -> Callable:
         nesting = Nesting()
-        replaced: dict[int, tuple[Any, Replacement]] = {}  # by the id of the cache, which is kept alive here
+        replaced: dict[int, tuple[Any, Replacement, str]] = {}  # by the id of the cache, which is kept alive here
         inside = [0]
 
         def substitute(f: Callable, args: tuple, constants: dict) -> Any:
+            name = f.__name__.removesuffix("_backward")
             if inside[0]:
                 return f(*args, **constants)
             if f.__name__ not in PAIRS and f.__name__ not in BLOCKS:
-                _, replacement = replaced.get(id(args[1]), (None, None))
-                return f(*args, **constants) if replacement is None else run(replacement.backward, args, constants)
-            key = nesting.enter(f.__name__)
+                held = replaced.get(id(args[1]), (None, None, ""))
+                if held[2] != name:
+                    return f(*args, **constants)
+                del replaced[id(args[1])]  # its own calls with this cache are others
+                try:
+                    return run(held[1].backward, name, args, constants)
+                finally:
+                    replaced[id(args[1])] = held
+            key = nesting.enter(name)
             try:
                 replacement = self.at.get(key)
                 if replacement is None:
                     return f(*args, **constants)
-                result = run(replacement.forward, args, constants)
-                replaced[id(result[1])] = (result[1], replacement)
+                result = run(replacement.forward, name, args, constants)
+                replaced[id(result[1])] = (result[1], replacement, name)
                 return result
             finally:
                 nesting.leave()
 
-        def run(half: Callable, args: tuple, constants: dict) -> Any:
-            inside[0] += 1  # what a replacement calls is right, and still traced
+        def run(half: Callable, name: str, args: tuple, constants: dict) -> Any:
+            op = name in PAIRS
+            inside[0] += op  # what an op's replacement calls is right, and still traced
             try:
                 return half(*args, **constants)
             finally:
-                inside[0] -= 1
+                inside[0] -= op
 
         return substitute
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -103,6 +104,8 @@ class Trials:
         self.given = blocks.finite(self.evidence.tensors())
         self.entries = {*case.entries}
         self.walk = Walk()
+        self.base: Combined = ()  # what is run with everything
+        self.kept: dict[tuple[int, ...], tuple[Tensors, Combined, blocks.Forced | None]] = {}  # see `like`
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
 
     @cached_property
@@ -166,39 +169,61 @@ class Trials:
 
     def _forced(self, found: Combined, evidence: Evidence, subject: Subject) -> Tensors | None:
         self.tried += 1
-        silent = self.silence(one.mutant for one in found)
-        given = {key: array for key, array in self.given.items() if not (silent and silent(key))}
-        given = {} if any(one.mutant.renames for one in found) else given
-        like = self.like if found and subject is self.subject and len(given) == len(self.given) else None
         backward = len(evidence.keys) > len(self.forward.keys)
 
         def compute() -> Tensors:
-            edited = changed(subject, found)
-            renamed = edited.config is not subject.config and self._names(edited) != self._names(subject)
-            renamed = renamed or (edited.batches is not subject.batches and self._calls_others(found, edited))
-            swaps = {key: r for around in edited.around if isinstance(around, Swaps) for key, r in around.at.items()}
-            edited = replace(edited, around=tuple(f for f in edited.around if not isinstance(f, Swaps)))
-            plain = like if not edited.around else None
-            at = blocks.calls(edited) if renamed else self.calls
-            return blocks.Forced(edited, given, at, swaps, backward, None if renamed else plain).computed
+            like = self._like(found) if subject is self.subject else None
+            return _written(found, self._run(found, subject, backward, like).computed)
 
-        return _computed(found, lambda: _written(found, compute()))
+        return _computed(found, compute)
+
+    def _run(
+        self, found: Combined, subject: Subject, backward: bool, like: blocks.Forced | None, kept: bool = False
+    ) -> blocks.Forced:  # fmt: skip
+        edited = changed(subject, found)
+        renamed = edited.config is not subject.config and self._names(edited) != self._names(subject)
+        renamed = renamed or (edited.batches is not subject.batches and self._calls_others(found, edited))
+        swaps = {key: r for around in edited.around if isinstance(around, Swaps) for key, r in around.at.items()}
+        edited = replace(edited, around=tuple(f for f in edited.around if not isinstance(f, Swaps)))
+        like = None if renamed or edited.around else like
+        at = blocks.calls(edited) if renamed else self.calls
+        return blocks.Forced(edited, self._given(found), at, swaps, backward, like, kept)
+
+    def _given(self, found: Combined) -> Tensors:
+        """The candidate's tensors of which these mutants say something."""
+        silent = self.silence(one.mutant for one in found)
+        if any(one.mutant.renames for one in found):
+            return {}
+        return {key: array for key, array in self.given.items() if not (silent and silent(key))}
+
+    def _like(self, found: Combined) -> blocks.Forced | None:
+        """A run of which that of these mutants is a part: of the base alone, where they are on top of it."""
+        cut = len(self.base)
+        base = self.base if cut < len(found) and all(map(is_, self.base, found)) else ()
+        if not found or any(one.mutant.silent or one.mutant.renames for one in found[len(base) :]):
+            return None
+        return self.like(base)
+
+    def like(self, base: Combined = ()) -> blocks.Forced | None:
+        """A run of these mutants, kept for those of others on top of them; None where it cannot be made."""
+        key = id(self.given), *map(id, base)
+        if key not in self.kept:
+            run = _computed(base, lambda: self._run(base, self.subject, True, None, kept=True))
+            others = {k: held for k, held in self.kept.items() if not (base and held[1])}  # one of a base at a time
+            self.kept = {**others, key: (self.given, base, run)}  # what the key is of stays alive
+        return self.kept[key][2]
 
     def _calls_others(self, found: Combined, edited: Subject) -> bool:
         """Whether other inputs let a network make other calls, as one without global tokens does."""
         key = tuple(id(one.mutant) for one in found)
         if key not in self.others:
-            self.others[key] = found, blocks.calls(edited).keys() != self.calls.keys()  # found is kept: so is its id
+            other = blocks.calls(edited).held.keys() != self.calls.held.keys()
+            self.others[key] = found, other  # found is kept: so is its id
         return self.others[key][1]
 
     def _names(self, subject: Subject) -> list[tuple]:
         """What the subject calls its tensors, and where they come from."""
         return [(name, path) for name, path, *_ in self.module.activations(subject.config)]
-
-    @cached_property
-    def like(self) -> blocks.Forced:
-        """The right model's run, of which those of mutants are a part."""
-        return blocks.Forced(self.subject, self.given, self.calls)
 
     def solved(
         self, chosen: Iterable[Found], base: Combined, evidence: Evidence, residuals: np.ndarray,

@@ -563,10 +563,14 @@ def test_directory_is_whole_or_old(tmp_path):
 def test_unwritable(place, tmp_path):
     """A path that can't be written is refused by name in one line."""
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot write") as error:
-        atomic.write_bytes(tmp_path / place, b"")
-    assert "\n" not in str(error.value)
-    assert ".new" not in str(error.value)
+    for refused in (lambda path: atomic.write_bytes(path, b""), atomic.require_writable):
+        with pytest.raises(InputError, match="cannot write") as error:
+            refused(tmp_path / place)
+        assert "\n" not in str(error.value)
+        assert ".new" not in str(error.value)
+    atomic.require_writable(tmp_path / "file")
+    atomic.require_writable(tmp_path / "new")
+    assert contents(tmp_path) == {"file": ""}
 
 
 def test_unwritable_directory(tmp_path):

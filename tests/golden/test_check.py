@@ -1002,6 +1002,15 @@ def test_exit_codes(tmp_path, capsys):
         assert (out, err.count("\n")) == ("", 1)
 
 
+@pytest.mark.parametrize("option", ["--json", "--html", "--claim", "--badge"])
+def test_what_cannot_be_written_is_said_before_the_search(tmp_path, capsys, monkeypatch, option):
+    path = written(tmp_path / "c.safetensors", observed("float32", (scaled_scores,)))
+    monkeypatch.setattr(checking, "report_of", None)
+    assert cli.main(["check", CASE, str(path), option, str(tmp_path / "absent" / "file")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, "cannot write" in err, err.count("\n")) == ("", True, 1)
+
+
 @pytest.mark.parametrize(("seconds", "named"), [(600, True), (0, False)])
 def test_a_limit_on_the_search_is_the_user_s(tmp_path, capsys, seconds, named):
     """Without one it is named: see `wrong`."""

@@ -23,6 +23,7 @@ from minibert.golden.kinds import generation as kind
 from minibert.golden.subject import Subject, observe
 from minibert.mistakes import CATALOGUE, MODULES, catalogue, commands, diagnose, going, page, trials
 from minibert.mistakes import families as own
+from minibert.mistakes import search as searching
 from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
 from minibert.mistakes.ops import attention
 from minibert.mistakes.swap import Swaps, reading, sites
@@ -647,6 +648,73 @@ def test_two_mistakes_at_once():
     assert (result.kind, result.ids) == ("several", ["E01", "A04"])
 
 
+def made_as(id, what, where=""):
+    """The mutant of bert/published in these words, at this place."""
+    made = CATALOGUE[id].mutants(cases.read("bert/published").subject())
+    each = (m for mutant in made for m in (mutant, *mutant.inside))
+    return next(m for m in each if (m.what, m.where) == (what, where))
+
+
+def test_a_mistake_within_a_block_that_is_wrong_itself():
+    """The attention's residual behind the norm, its scores scaled otherwise: the block is given what stands in it."""
+    case = cases.read("bert/published")
+    block = made_as("L21", "the attention's residual is added after the norm")
+    both = replace(block, change=lambda s: block.change(CATALOGUE["A04"].mutants(s)[0].change(s)))
+    candidate = {key: a for key, a in candidate_of(case, both).items() if key.startswith("forward/")}
+    assert {*diagnose(case, candidate, "float32").ids} == {"L21", "A04"}
+
+
+@pytest.mark.parametrize(
+    ("id", "what"),
+    [("L21", "the residual is added after the norm"), ("E32", "of the first text alone, of the positions"),
+     ("L28", "the whole layer twice")],
+)  # fmt: skip
+def test_a_replaced_block_gives_its_own_tensors_where_it_is_given_them(id, what):
+    """Also one that calls its parts in another order, or wants two gradients of one."""
+    subject = cases.read("bert/published").subject()
+    changed, at = made_as(id, what).change(subject), blocks.calls(subject)
+    own = observe(changed, ())
+    swaps = {key: pair for around in changed.around for key, pair in around.at.items()}
+    like = blocks.Forced(subject, own, at, kept=True)
+    for other in (None, like):
+        forced = blocks.Forced(replace(changed, around=()), own, at, swaps, like=other).computed
+        for key, array in own.items():
+            np.testing.assert_allclose(forced[key].reshape(-1), array.reshape(-1), rtol=0, atol=1e-12, err_msg=key)
+
+
+def test_a_mistake_at_one_place_is_sought_where_the_same_everywhere_shows_something():
+    case = cases.read("bert/published")
+    mutant = made_as("L24", "no γ", "layer 1 attention norm")
+    candidate = {key: a for key, a in candidate_of(case, mutant).items() if key.startswith("forward/")}
+    result = diagnose(case, candidate, "float32")
+    assert ("L24", "layer 1 attention norm") in [(one.id, one.mutant.where) for one in result.names]
+
+
+def test_a_mistake_behind_the_place_where_its_tensor_was_written():
+    """The queries are written before their bias is taken away again."""
+    case, query = cases.read("bert/published"), "forward/bert.encoder.layer.0.attention.self.query"
+    candidate = candidate_of(case, made_as("C15", "no bias", "layer 0 attention query"))
+    candidate = {key: a for key, a in candidate.items() if key.startswith("forward/")}
+    candidate[query] = case.tensor(query).astype(np.float32)
+    assert "C15" in diagnose(case, candidate, "float32").ids
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_what_has_grown_is_explained_as_a_whole_or_not_at_all(explained):
+    """Nothing is given meanwhile; where nothing explains it, all is again."""
+    given = {"forward/a": np.ones(1)}
+    search = SimpleNamespace(given=given, forward=None, parts=[])
+
+    def explain(evidence, acting):
+        assert search.given == {}
+        found, search.parts = explained and not search.parts, ["one"] if explained else []
+        return found
+
+    search._explain = explain
+    searching._Search._explain_grown(search, [])
+    assert search.given == ({} if explained else given)
+
+
 @EXHAUSTIVE
 def test_pairs_that_were_not_made_for_each_other_are_passed_over():
     """Two wrong tensors that nothing explains: among the pairs tried are a borrowed norm and what calls no lender."""
@@ -750,7 +818,7 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
     """Of hundreds of mutants those that can act at the divergence are run, each once."""
     case, runs, forced = cases.read("bert/published"), [], blocks.Forced
     candidate = candidate_of(case, CATALOGUE["A30"].mutants(case.subject())[0])
-    monkeypatch.setattr(blocks, "Forced", lambda *args: (runs.append(args), forced(*args))[1])
+    monkeypatch.setattr(blocks, "Forced", lambda *args, **how: (runs.append(args), forced(*args, **how))[1])
     assert diagnose(case, candidate, "float32").ids == ["A30"]
     assert len(runs) < len(mutants(case.subject())) / 3
 

@@ -553,7 +553,7 @@ PLANTED = {
     "per_head_and_erf": Fault("A19 G02 G04 G10", attention(per_head), config={"activation_function": "gelu"}),
     "residual_normed_and_not_shifted": Fault("L09 gpt2-05", (*block(from_normed(True, True)), *loss(ce))),
     "thirds_and_no_final_norm": Fault(
-        "A33 gpt2-11 L10", chunks(2, 1, 0), model=of("transformer.ln_f", lambda right: lambda x: x)),
+        "gpt2-11 A33 L10", chunks(2, 1, 0), model=of("transformer.ln_f", lambda right: lambda x: x)),
     # steps
     "everything_decays": Fault("O04", decaying(None), steps=True),
     "nothing_decays": Fault("O04", decaying(True), steps=True),

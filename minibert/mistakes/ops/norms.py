@@ -16,6 +16,7 @@ from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, swap
 from minibert.mistakes.ops.slopes import NORM_SLOPES, NORM_WEIGHTS, normed, placed
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
+from minibert.pairs import standing_in
 
 SECTION = {"L": "Layer norm and residuals"}
 
@@ -446,6 +447,14 @@ def _alone(subject: Subject, at: list[Site]) -> list[Mutant]:
             for mutant in swap("no residual", name, shares(name, base=0.0), groups=SUB_LAYERS)(subject, rest)]
 
 
+def _behind(x: Array, f: Array, p: Any, **given: Any) -> tuple[Array, Cache]:
+    y, c = layers.add_norm.__wrapped__(np.zeros_like(f), f, p, **given)
+    return x + y, c
+
+
+behind = standing_in("add_norm", _behind)  # the sum is what a trace sees
+
+
 def residuals(
     attention: str, feed_forward: str, eps_of_plain: float | None = None, reads: str = "a"
 ) -> Replacement:
@@ -467,9 +476,7 @@ def residuals(
             c["behind"] = (normed,)
         if "sum" in (feed_forward, reads) and part == "attention":
             sources["sum"] = base + layers.dropped(f, p, given["keep"], given["rate"])[0]
-        y, c["add_norm"] = layers.add_norm(np.zeros_like(f) if kind == "after" else base, f, p, **given)
-        if kind == "after":
-            y += base  # in place: the sum is what a trace has seen
+        y, c["add_norm"] = (behind if kind == "after" else layers.add_norm)(base, f, p, **given)
         return y
 
     def parted(part: str, dy: Array, d: dict[str, Array], c: Cache) -> tuple[Array, Any]:
