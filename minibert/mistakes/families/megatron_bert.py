@@ -37,7 +37,7 @@ def smoothed_on_rank(ranks: int, rank: int) -> Replacement:
         logp = logp - np.log(np.exp(logp).sum(-1, keepdims=True))
         w = c["weights"].reshape(-1)
         value = (1 - s) * plain - s * (w * logp[:, share].mean(-1)).sum()
-        return np.asarray(value), {"plain": c, "w": w, "s": s, "count": len(share)}
+        return np.asarray(value), {"plain": c, "w": w, "s": s, "count": len(share), "smoothing": smoothing}
 
     def backward(dy: Array, c: Cache) -> Array:
         dz = ops.cross_entropy_backward(dy, c["plain"])  # softmax - onehot
