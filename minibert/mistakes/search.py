@@ -455,7 +455,7 @@ class _Search(Trials):
         if not inside or any(path in ops for _, path in inside):
             return bool(inside)
         trial = self.trial((*cover.right.found, *part.found), cover.evidence)
-        return trial is None or any(cover.moved(trial)[i] for i, _ in inside)
+        return trial is None or any((cover.moved(trial) | cover.hushed(trial))[i] for i, _ in inside)
 
     def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
         """Those that leave a value open, with the one that explains a block that nothing explains yet."""

@@ -568,8 +568,27 @@ def fused(per_head_stored: bool) -> Callable:
 
 
 def exchanged(one: str, other: str) -> Callable:
-    """Two projections' weights loaded in each other's place."""
-    return loaded(f"the weights of {one} and {other} change places", lambda a, _: {**a, one: a[other], other: a[one]})
+    """Two projections' weights loaded in each other's place: of every attention, and of one alone."""
+    what = f"the weights of {one} and {other} change places"
+
+    def turned(a: dict[str, Any]) -> dict[str, Any]:
+        return {**a, one: a[other], other: a[one]}
+
+    def in_one(path: str, at: list[Site]) -> Mutant:
+        def change(s: Subject) -> Subject:
+            return replace(s, params=attentions(s.params, lambda p, a: turned(a) if p == path else a))
+
+        users = [site for name in (one, other) for site in at if f"{path}.{name}.weight" in site.params]
+        where = users[0].words.removesuffix(f" {one}") if users else path
+        return Mutant(what, change, where, sites=tuple(site.path for site in users))
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        found: list[str] = []
+        attentions(subject.params, lambda path, a: found.append(path) or a)
+        alone = [in_one(path, at) for path in found if len(found) > 1]
+        return loaded(what, lambda a, _: turned(a))(subject, at) + alone
+
+    return maker
 
 
 def taken_as(*order: int) -> Callable:

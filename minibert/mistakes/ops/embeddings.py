@@ -295,6 +295,12 @@ def _by_segment(b: dict, _: Any) -> Array:
     return place - np.maximum.accumulate(np.where(starts, place, 0), -1)
 
 
+def _in_second(b: dict, _: Any) -> Array:
+    """Positions of type 1 counted from the first of them, the others, padding's too, from the row's start."""
+    types, place = b["token_type_ids"], _from(b, 0)
+    return place - np.where(types == 1, (types == 1).argmax(-1)[..., None], 0)
+
+
 def _from(b: dict, first: int) -> Array:
     return first + np.arange(b["input_ids"].shape[-1]) + 0 * b["input_ids"]
 
@@ -610,6 +616,7 @@ entry(
     mutants=[
         plainly_placed(positions("from the row's end on", lambda b, _: _from(b, 0)[:, ::-1])),
         plainly_placed(with_types(positions("from 0 again in each segment", _by_segment))),
+        plainly_placed(with_types(positions("from 0 again in the second segment", _in_second))),
         plainly_placed(_clipped),
     ],
 )  # fmt: skip

@@ -541,9 +541,9 @@ def tempered(value: float) -> Replacement:
     return Replacement(cross_entropy, cross_entropy_backward)
 
 
-def _logits(what: str, replacement: Replacement) -> Callable:
+def _logits(what: str, replacement: Replacement, pairs: str = PAIR_LOGITS) -> Callable:
     """The logits of tokens, those of pairs, and the former in every place alone."""
-    ways = [swap(what, "linear", of_logits(replacement)), swap(what, "linear", replacement, PAIR_LOGITS)]
+    ways = [swap(what, "linear", of_logits(replacement)), swap(what, "linear", replacement, pairs)]
     return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
 
 
@@ -605,7 +605,7 @@ entry(
     "H29", "probabilities, or another function of them, handed out for logits", "logits",
     "own knowledge", "output", "BERT-MLM-1",
     mutants=[
-        *(_logits(f"{name} of the logits", then(*pair)) for name, pair in (
+        *(_logits(f"{name} of the logits", then(*pair), rf"{PAIR_LOGITS}|replaced_token\.head\.out") for name, pair in (
             ("the tanh", (ops.tanh, ops.tanh_backward)), ("the sigmoid", (ops.sigmoid, ops.sigmoid_backward)))),
         _logits("log-probabilities", then(_log_softmax, _log_softmax_backward)),
         _logits("probabilities", then(ops.softmax, ops.softmax_backward)),
