@@ -164,6 +164,7 @@ class _Search(Trials):
         acting = [found for found in self.mutants if found.mutant.section == FORWARD]
         while self._explain(self.forward, acting):
             pass
+        self._drop_unfinished()
         if not self.parts and self._grown():
             self._explain_grown(acting)
         self.parts = [self._settled(part) for part in self.parts]
@@ -444,18 +445,29 @@ class _Search(Trials):
         """Whether, within the calls that it replaces, something stays wrong that nothing explains: then it explains a
         row, and no mistake. Within a block, what it has nothing to do with may be wrong for another reason.
         """
-        if not cover.left.any():
-            return False
-        place, start = self._places(), {site.path: site.start for site in self.sites}
-        order = {site.path: i for i, site in enumerate(self.sites)}
+        inside = self._within(part, cover.evidence, cover.left)
         ops = {site.path for site in self.sites if site.name in PAIRS}
-        at = {i: place(cover.evidence.keys[i]) for i in np.flatnonzero(cover.left)}
-        inside = {(i, path) for one in part.found for path in one.mutant.sites for i, there in at.items()
-                  if start[path] <= there <= order[path]}  # fmt: skip
         if not inside or any(path in ops for _, path in inside):
             return bool(inside)
         trial = self.trial((*cover.right.found, *part.found), cover.evidence)
-        return trial is None or any((cover.moved(trial) | cover.hushed(trial))[i] for i, _ in inside)
+        return trial is None or any(cover.moved(trial)[i] for i, _ in inside)
+
+    def _within(self, part: Part, evidence: Evidence, wrong: np.ndarray) -> list[tuple[int, str]]:
+        """Which of these tensors are made within a call that a part replaces, and the paths of those calls."""
+        if not wrong.any():
+            return []
+        place, start = self._places(), {site.path: site.start for site in self.sites}
+        order = {site.path: i for i, site in enumerate(self.sites)}
+        at = {i: place(evidence.keys[i]) for i in np.flatnonzero(wrong)}
+        paths = {path for one in part.found for path in one.mutant.sites}
+        return [(i, path) for i, there in at.items() for path in paths if start[path] <= there <= order[path]]
+
+    def _drop_unfinished(self) -> None:
+        """Drops what replaces calls within which, after all that was found, a tensor of the forward pass is wrong."""
+        trial = self._beside(self.forward, self.found)
+        if trial is not None and self.parts:
+            wrong = self._wrong(trial)
+            self.parts = [part for part in self.parts if part.declared or not self._within(part, self.forward, wrong)]
 
     def _solved(self, cover: "_Cover", trials: list[Trial], base: Combined) -> list[Trial]:
         """Those that leave a value open, with the one that explains a block that nothing explains yet."""
