@@ -20,7 +20,7 @@ from hostile.readers import READERS, Reader
 
 from minibert import InputError
 
-SEED, INPUTS = 1, int(os.environ.get("MINIBERT_FUZZ", "400"))
+SEED, INPUTS = 1, int(os.environ.get("MINIBERT_FUZZ", "200"))
 SHORT = {"SECONDS": 0.5, "KILLED": 2, "BYTES": mutation.GIB // 4}  # limits that planted readers reach sooner
 if multiprocessing.parent_process():  # a worker, which reads nothing but them
     vars(workers).update(SHORT)
