@@ -522,12 +522,12 @@ class _Search(Trials):
 
     def _ordered(self, evidence: Evidence, wrong: np.ndarray, chosen: list[Found]) -> list[list[Found]]:
         """Those that can act first at a wrong tensor, then the others that can act at or before one; those of gradients
-        before those of the forward pass, where that was supplied and tells them apart.
+        before those of the forward pass, where that was supplied or is known to be right.
         """
         if evidence is not self.forward:
             own = [found for found in chosen if found.mutant.section == GRADIENTS]
             rest = [found for found in chosen if found.mutant.section != GRADIENTS]
-            if not self.forward.keys:
+            if not (self.forward.keys or self._passed(evidence, wrong)):
                 return [[*own, *rest]]
             earliest = self._earliest(evidence.keys[int(np.argmax(wrong))])
             order = {site.path: i for i, site in enumerate(self.sites)}
@@ -550,6 +550,19 @@ class _Search(Trials):
             elif starts <= max(at_fault):
                 far.append((max(at_fault) - starts, found))
         return [near, [found for _, found in sorted(far, key=lambda item: item[0])]]
+
+    def _passed(self, evidence: Evidence, wrong: np.ndarray) -> bool:
+        """Whether a gradient behind the last layer with a wrong one is right: then so are the pass and the loss."""
+        if any(site.tower for site in self.sites):
+            return False
+        of = {published: path for path, published, *_ in self.module.names(self.subject.config)}
+        places = ((site.params, i if "layer" in site.place else -1) for i, site in enumerate(self.sites))
+        layer = {param: place for params, place in places for param in params}
+        last = np.array([layer.get(of.get(key.partition("/")[2]), -1) for key in evidence.keys])
+        told = np.array([bool(np.any(evidence.truth(key))) for key in evidence.keys])
+        heads = {path for path in layer if not path.startswith(("encoder", "decoder", "embeddings"))}
+        wrong_heads = any(of.get(evidence.keys[i].partition("/")[2]) in heads for i in np.flatnonzero(wrong))
+        return not wrong_heads and last[~wrong & told].max(initial=-1) > last[wrong].max(initial=-1)
 
     def _earliest(self, key: str) -> int:
         """The first, in the order of the sites, of the calls whose gradients can reach a key's tensor."""

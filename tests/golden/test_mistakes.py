@@ -823,6 +823,17 @@ def test_the_mistake_is_found_in_a_few_runs(monkeypatch):
     assert len(runs) < len(mutants(case.subject())) / 3
 
 
+def test_gradients_alone_say_where_the_forward_pass_is_right(monkeypatch):
+    """A softmax's backward is wrong: gradients behind it are right, so no forward mutant is run."""
+    case, runs, forced = cases.read("bert/published"), [], blocks.Forced
+    candidate = candidate_of(case, CATALOGUE["A37"].mutants(case.subject())[0])
+    candidate = {key: a for key, a in candidate.items() if key.startswith("gradients/")}
+    candidate = {key: a for key, a in candidate.items() if key.endswith(("weight", "bias"))}
+    monkeypatch.setattr(blocks, "Forced", lambda *args, **how: (runs.append(args), forced(*args, **how))[1])
+    assert diagnose(case, candidate, "float32").ids == ["A37"]
+    assert len(runs) < len(mutants(case.subject())) / 3
+
+
 @EXHAUSTIVE
 def test_what_shows_at_a_late_step_is_sought_among_what_leaves_the_early_ones(monkeypatch):
     """Ten steps are run with few of those that act on steps or data: the others show at the second already."""
