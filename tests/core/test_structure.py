@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from draws import NOT_DRAWN
 
 from minibert.corruption import structure
 
@@ -19,6 +20,7 @@ def test_classes_of_orders_are_a_bijection_onto_the_sum_of_factorials(most):
     assert {len(order) for order in orders} == {*range(1, most + 1)}
 
 
+@NOT_DRAWN
 def test_segments_can_be_put_back_by_their_class():
     """Undone by the order of the label the passage reads as the text does; the number of segments is uniform."""
     rng, passage, starts = np.random.default_rng(1), [*range(40)], [*range(0, 40, 2)]
@@ -32,6 +34,7 @@ def test_segments_can_be_put_back_by_their_class():
     assert (np.abs(share - due) < 4.5 * np.sqrt(due * (1 - due) / DRAWS)).all()
 
 
+@NOT_DRAWN
 def test_distances_are_those_of_the_text_and_equally_frequent():
     """0 neighbours, 1 of one document and no neighbours, 2 of two; each sentence is half a row."""
     documents = [[[d, s, 1, 1] for s in range(6)] for d in range(DRAWS // 5)]

@@ -261,7 +261,7 @@ def test_the_gradient_of_the_loss_by_differences(name, own):
     assert max(found.values()) < gradcheck.DIFFERENCE_BAR, max(found, key=found.get)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if not hasattr(families.family(name), "loss")])
+@pytest.mark.parametrize("name", some([name for name in FAMILIES if not hasattr(families.family(name), "loss")], 20))
 def test_the_gradient_of_every_output_by_differences(name):
     """Of the network alone, for whoever reads not its last states but all, or several outputs."""
     model, batch, rng = case(name)
@@ -334,7 +334,7 @@ def test_the_loss_is_that_of_its_scalar_loops(name, own):
         assert float(cache["terms"][term]) == pytest.approx(float(value), rel=1e-13), term
 
 
-@pytest.mark.parametrize(("name", "own"), VARIANTS, ids=identifier)
+@pytest.mark.parametrize(("name", "own"), some(VARIANTS, 50), ids=identifier)
 def test_the_gradient_of_the_loss_at_fifty_digits(name, own):
     """Along a random direction in all of the tree, and in a tensor that is drawn or in each part and tensor; along a
     second one where rounding alone may be above the bar: a wrong gradient is wrong along both.

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from draws import NOT_DRAWN
 
 import minibert
 from minibert import batches, finetuning, tree, uses
@@ -83,6 +84,7 @@ def files(tmp_path):
 FIELDS = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 
+@NOT_DRAWN
 def test_pictures_are_told_in_words(files):
     """Each word for word; what is saved says what the report was made of; a run of the same rows goes on from it."""
     given = {"dev": files / "rows.jsonl", "fields": FIELDS, "steps": 250, **OPTIONS}
