@@ -149,6 +149,9 @@ class _Search(Trials):
         self.pairs = MOST_PAIRS  # that may still be tried
         self.through: Trial | None = None  # a run of what was found through the optimizer's steps
         self.where = {site.path: site.place for site in self.sites}
+        self.order = {site.path: i for i, site in enumerate(self.sites)}
+        self.start = {site.path: site.start for site in self.sites}
+        self.owner = {published: path for path, published, *_ in self.module.names(subject.config)}
         self.unlearnt = _unlearnt(case, subject, candidate)
         self.right, forced = self.free((), self.evidence), self.trial((), self.evidence)
         beyond = (forced.residuals > SUSPECT) & (self.right.residuals <= EXPLAINED)
@@ -354,16 +357,15 @@ class _Search(Trials):
         behind the place where the tensor was written.
         """
         paths = {name: path for name, path, *_ in self.module.activations(self.subject.config)}
-        start = {site.path: site.start for site in self.sites}
-        order = {path: i for i, path in enumerate(start)}
         every = [found for one in chosen for found in (one, *(replace(one, mutant=m) for m in one.mutant.inside))]
         every = [found for found in every if found.mutant.sites and not found.mutant.silent]
         more = []
         for key in self._read_by(cover.evidence.keys[int(np.argmax(cover.wrong))], cover):
             path = paths.get(key.partition("/")[2], "")
-            if path in order:
+            if path in self.order:
+                first, last = self.start[path], self.order[path]
                 within = [found for found in every
-                          if all(start[path] <= order[site] <= order[path] for site in found.mutant.sites)]
+                          if all(first <= self.order[site] <= last for site in found.mutant.sites)]
                 spelled = re.escape(self._spelled(key).partition("/")[2])
                 more += [replace(found, mutant=replace(found.mutant, silent=f"({FORWARD}|{GRADIENTS})/{spelled}"))
                          for found in within]  # fmt: skip
@@ -407,11 +409,10 @@ class _Search(Trials):
         else:
             parts, foremost = cover.parts(trials), int(np.argmax(cover.wrong))
             if not cover.open[foremost]:
-                place = {site.path: site.place for site in self.sites}
-                places = {place.get(path) for part in parts for one in part.found for path in one.mutant.sites
+                places = {self.where.get(path) for part in parts for one in part.found for path in one.mutant.sites
                           if len(one.mutant.sites) == 1}  # fmt: skip
                 near = [found for found in inner if len(found.mutant.sites) == 1
-                        and place.get(found.mutant.sites[0]) in places]  # fmt: skip
+                        and self.where.get(found.mutant.sites[0]) in places]  # fmt: skip
                 if cover.open.any():  # for now
                     shown, near = {of(t.found[-1]) for t in trials if cover.explained(t)[foremost]}, {*map(id, near)}
                     near = [found for found in inner if id(found) in near or of(found) in shown]
@@ -456,8 +457,7 @@ class _Search(Trials):
         """Which of these tensors are made within a call that a part replaces, and the paths of those calls."""
         if not wrong.any():
             return []
-        place, start = self._places(), {site.path: site.start for site in self.sites}
-        order = {site.path: i for i, site in enumerate(self.sites)}
+        place, start, order = self._places(), self.start, self.order
         at = {i: place(evidence.keys[i]) for i in np.flatnonzero(wrong)}
         paths = {path for one in part.found for path in one.mutant.sites}
         return [(i, path) for i, there in at.items() for path in paths if start[path] <= there <= order[path]]
@@ -514,11 +514,10 @@ class _Search(Trials):
     def _places(self) -> Callable[[str], int]:
         """The order, among the sites, of the call that makes a forward key's tensor; after all of them for a loss."""
         paths = {name: path.partition(":")[0] for name, path, *_ in self.module.activations(self.subject.config)}
-        order = {site.path: i for i, site in enumerate(self.sites)}
         called = {held.name for names in self.calls.held.values() for held in names.values()}
-        losses = term_paths(self.module.terms(self.subject.config), order)
+        losses = term_paths(self.module.terms(self.subject.config), self.order)
         paths |= {name: path for name, path in losses.items() if name in called}
-        return lambda key: order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
+        return lambda key: self.order.get(paths.get(key.partition("/")[2], ""), len(self.sites))
 
     def _ordered(self, evidence: Evidence, wrong: np.ndarray, chosen: list[Found]) -> list[list[Found]]:
         """Those that can act first at a wrong tensor, then the others that can act at or before one; those of gradients
@@ -530,21 +529,18 @@ class _Search(Trials):
             if not (self.forward.keys or self._passed(evidence, wrong)):
                 return [[*own, *rest]]
             earliest = self._earliest(evidence.keys[int(np.argmax(wrong))])
-            order = {site.path: i for i, site in enumerate(self.sites)}
-            behind = [max((order[path] for path in found.mutant.sites), default=earliest) >= earliest for found in own]
+            behind = [max(map(self.order.get, found.mutant.sites), default=earliest) >= earliest for found in own]
             reaching = [found for found, there in zip(own, behind, strict=True) if there]
             return [reaching, [found for found, there in zip(own, behind, strict=True) if not there], rest]
         near, far = [], []
-        start = {site.path: site.start for site in self.sites}
-        order = {site.path: i for i, site in enumerate(self.sites)}
         place = self._places()
         places = sorted({place(key) for key in evidence.keys})
         at_fault = {place(evidence.keys[i]) for i in np.flatnonzero(wrong)}
         for found in chosen:
             paths = found.mutant.sites
-            starts = min((start[path] for path in paths), default=0)
-            shows = {places[after] for path in paths if (after := bisect_left(places, start[path])) < len(places)}
-            inside = any(start[path] <= at <= order[path] for path in paths for at in at_fault)
+            starts = min((self.start[path] for path in paths), default=0)
+            shows = {places[after] for path in paths if (after := bisect_left(places, self.start[path])) < len(places)}
+            inside = any(self.start[path] <= at <= self.order[path] for path in paths for at in at_fault)
             if not paths or shows & at_fault or inside:
                 near.append(found)
             elif starts <= max(at_fault):
@@ -555,22 +551,20 @@ class _Search(Trials):
         """Whether a gradient behind the last layer with a wrong one is right: then so are the pass and the loss."""
         if any(site.tower for site in self.sites):
             return False
-        of = {published: path for path, published, *_ in self.module.names(self.subject.config)}
         places = ((site.params, i if "layer" in site.place else -1) for i, site in enumerate(self.sites))
         layer = {param: place for params, place in places for param in params}
-        last = np.array([layer.get(of.get(key.partition("/")[2]), -1) for key in evidence.keys])
+        last = np.array([layer.get(self.owner.get(key.partition("/")[2]), -1) for key in evidence.keys])
         told = np.array([bool(np.any(evidence.truth(key))) for key in evidence.keys])
         heads = {path for path in layer if not path.startswith(("encoder", "decoder", "embeddings"))}
-        wrong_heads = any(of.get(evidence.keys[i].partition("/")[2]) in heads for i in np.flatnonzero(wrong))
+        wrong_heads = any(self.owner.get(evidence.keys[i].partition("/")[2]) in heads for i in np.flatnonzero(wrong))
         return not wrong_heads and last[~wrong & told].max(initial=-1) > last[wrong].max(initial=-1)
 
     def _earliest(self, key: str) -> int:
         """The first, in the order of the sites, of the calls whose gradients can reach a key's tensor."""
-        name, start = key.partition("/")[2], {site.path: site.start for site in self.sites}
-        of = {published: path for path, published, *_ in self.module.names(self.subject.config)}
-        used = [site.start for site in self.sites if of.get(name) in site.params]
+        name = key.partition("/")[2]
+        used = [site.start for site in self.sites if self.owner.get(name) in site.params]
         rows = [path.partition(":")[0] for row, path, *_ in self.module.activations(self.subject.config) if row == name]
-        return min([*used, *(start[path] for path in rows if path in start)], default=0)
+        return min([*used, *(self.start[path] for path in rows if path in self.start)], default=0)
 
     def _settled(self, part: Part) -> Part:
         """Of a tie in the forward pass, those that leave the fewest gradients wrong."""
