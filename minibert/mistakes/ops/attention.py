@@ -838,8 +838,6 @@ def exchanged_heads(order: Callable[[int], list[int]]) -> dict[str, Replacement]
     }
 
 
-SPLIT = (("queries", r".*split_query"), ("keys", r".*split_key"), ("values", r".*split_value"),
-         ("queries and keys", r".*split_(query|key)"))  # fmt: skip
 HEADS = (
     ("the first two heads", lambda n: [1, 0, *range(2, n)] if n > 1 else [0]),
     ("the last two heads", lambda n: [*range(n - 2), n - 1, n - 2] if n > 1 else [0]),
@@ -853,9 +851,9 @@ entry(
     "reczoo/FuxiCTR#30; hyunwoongko/transformer#15; 649453932/Chinese-Text-Classification-Pytorch#10, #53",
     "output", "BERT-ATT-2",
     mutants=[
-        swap("reshaped without exchange of axes", "split_heads", _split_flat(), groups=SPLIT),
+        swap("reshaped without exchange of axes", "split_heads", _split_flat()),
         both_ways("split and merged by reshape alone", _split_flat(), _merge_flat()),
-        swap("heads split as the inner axis", "split_heads", _split_inner(), groups=SPLIT),
+        swap("heads split as the inner axis", "split_heads", _split_inner()),
         both_ways("heads are the inner axis, both ways", _split_inner(), _merge_inner()),
     ],
 )  # fmt: skip
