@@ -13,7 +13,7 @@ from minibert import families, layers, ops, optim, tree
 from minibert.golden.subject import Subject, Tensors
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted
+from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, everywhere, part, swap, unlisted
 from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
 from minibert.mistakes.swap import graded, zeros
 
@@ -134,6 +134,16 @@ def _clip_each_with_eps(grads: Any, max_norm: float) -> tuple[Any, float]:
 
 def _clip_values(grads: Any, limit: float) -> tuple[Any, float]:
     return tree.map(lambda g: np.clip(g, -limit, limit), grads), optim.global_norm(grads)
+
+
+def clipped_at() -> Callable:
+    """Each entry clipped to a bound of its own, whatever the norm."""
+
+    def of(bound: float) -> Callable:
+        return part(f"each entry clipped at {solving.shown(bound)}",
+                    clip=lambda grads, _: (_clip_values(grads, bound)[0], optim.global_norm(grads)))
+
+    return solving.solvable(of, 0.1, (0.01, 0.5, 0.001, 5.0), lambda subject: subject.optimizer["clip_norm"], least=1e-9)
 
 
 def _no_clip(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -503,6 +513,7 @@ entry(
     mutants=[
         part("not clipped", clip=_no_clip),
         part("each entry clipped", clip=_clip_values),
+        clipped_at(),
         part("scaled to the norm even when below it", clip=_always_scaled),
     ],
 )  # fmt: skip
@@ -564,6 +575,17 @@ def _trusted(u: Array, p: Array, rate: float) -> Array:
 
 def _nesterov(m: Array, v: Array, t: int, g: Array, p: Array, right: Callable) -> Array:
     return right(BETA1 * m + (1 - BETA1) * g, v, t)
+
+
+def _amsgrad() -> Callable:
+    """A step by the largest second moment so far, of each tensor."""
+    largest: dict[int, Array] = {}
+
+    def step(m: Array, v: Array, t: int, g: Array, p: Array, right: Callable) -> Array:
+        largest[id(p)] = v.copy() if t == 1 else np.maximum(largest[id(p)], v)
+        return right(m, largest[id(p)], t)
+
+    return step
 
 
 def _clip_by_square(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -719,6 +741,7 @@ entry(
     mutants=[
         _moments("AdaBelief's, of the gradient's distance from m", lambda m, v, g: (
             BETA2 * v + (1 - BETA2) * (g - m) ** 2)),
+        _any_adam("divided by the root of the largest so far, as AMSGrad", _amsgrad()),
         _moments("the largest so far, as AMSGrad", lambda m, v, g: np.maximum(v, BETA2 * v + (1 - BETA2) * g * g)),
         _moments("the sum of all squares, as AdaGrad", lambda m, v, g: v + g * g),
         _moments("Yogi's", lambda m, v, g: v - (1 - BETA2) * np.sign(v - g * g) * g * g),
@@ -878,12 +901,12 @@ entry(
     "own knowledge", "gradient", "OPT-ORDER-2", cause_of=("E17", "O12"),
     mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")],
 )  # fmt: skip
-def _detached(name: str, where: str = ".*", groups: Any = ()) -> Callable:
+def _detached(name: str, where: str = ".*") -> Callable:
     """No gradient passes an op or block on to what it was given first; its parameters have theirs."""
     module = next(module for module in (layers, ops, masked_lm) if hasattr(module, name))
     pair = graded(getattr(module, name), lambda g, dy, c: (zeros(g[0]), *g[1:]))
     text = name.replace("_", " ").replace("mlm", "MLM")
-    return swap(f"none passes the {text}", name, pair, where, groups, section=GRADIENTS)
+    return swap(f"none passes the {text}", name, pair, where, section=GRADIENTS)
 
 
 def _unlearnt(name: str, leaves: tuple[str, ...], paths: str, groups: Any = ()) -> Callable:
@@ -953,8 +976,7 @@ entry(
     when="within attention it is A36, of the pooler H27, of residuals L22",
     mutants=[_detached(name) for name in ("encoder_layer", "pre_norm_layer", "mlm_head", "self_attention",
                                           "feed_forward")]
-    + [_detached("linear", paths) for paths in (
-        r".*\.(query|key|value)", r"(next_sentence|sentence_order)\.head\.dense", r"encode\.(map|project)")],
+    + [everywhere(_detached("linear", r"(?!encode\.pooler|.*decoder$).*"))],
 )  # fmt: skip
 entry(
     "O38", "weights or biases frozen", "every parameter has a gradient and learns",
