@@ -209,6 +209,14 @@ def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
     return [mutant for mutant in made if mutant.where]
 
 
+def _weighed(network: str, likely: tuple[float, ...]) -> Callable:
+    """Another weight of a network's loss."""
+    field = f"{network}_weight"
+    return solving.solvable(
+        lambda v: config(f"the {network}'s loss weighs {solving.shown(v)}", **{field: v}), likely[0], likely,
+        lambda subject: getattr(subject.config, field))  # fmt: skip
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "S06", "ELECTRA weights or only generator trained", "1 * MLM + 50 * disc",
@@ -220,6 +228,8 @@ entry(
                      discriminator_weight=lambda c: c.generator_weight)),
         joint(config("the generator alone is trained", discriminator_weight=0.0)),
         joint(config("the discriminator alone is trained", generator_weight=0.0)),
+        joint(_weighed("discriminator", (1.0, 10.0, 25.0, 20.0, 5.0, 100.0))),
+        joint(_weighed("generator", (0.5, 2.0, 50.0, 0.1))),
     ],
 )  # fmt: skip
 entry(
