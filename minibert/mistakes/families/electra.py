@@ -298,10 +298,16 @@ entry(
     "src electra", "data", "ELEC-DATA-2", families=("electra",),
     rule={"electra": lambda *given: rules.bert(*given)},
 )  # fmt: skip
+entry(
+    "S22", "the replaced-token loss summed, or divided by the rows", "the mean over all attended tokens",
+    "own knowledge", "loss", "ELEC-LOSS-1", families=("electra",), cause_of=("S07", "S11"),
+    mutants=[
+        of_detection("summed, not averaged", lambda b, labels, w: {"denominator": 1.0}),
+        of_detection("divided by the rows", lambda b, labels, w: {"denominator": float(len(labels))}),
+    ],
+)  # fmt: skip
 unlisted(
     "another sum of the detection loss",
-    of_detection("summed, not averaged", lambda b, labels, w: {"denominator": 1.0}),
-    of_detection("divided by the rows", lambda b, labels, w: {"denominator": float(len(labels))}),
     of_detection("what is replaced alone counts", lambda b, labels, w: {
         "weights": w * (labels == 1), "denominator": float((w * (labels == 1)).sum())}),
     *(solving.solvable(lambda v, text=text, own=own: of_detection(

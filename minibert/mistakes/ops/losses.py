@@ -780,15 +780,17 @@ entry(
     ],
 )  # fmt: skip
 unlisted("another weight of a term", weighted)
-unlisted(
-    "another denominator",
-    of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
-    of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(read(b).shape[-1])})),
-    of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
-    of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
-    divided_by(of_tokens),
-    divided_by(of_pairs),
+entry(
+    "S21", "a loss summed, or divided by the rows", "the mean over what counts",
+    "own knowledge; of decoders HF#818", "loss", "BERT-LOSS-2", cause_of=("S03", "S04", "gpt2-09", "gpt2-10"),
+    mutants=[
+        of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
+        of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(read(b).shape[-1])})),
+        of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+        of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+    ],
 )  # fmt: skip
+unlisted("another denominator", divided_by(of_tokens), divided_by(of_pairs))
 unlisted("a class never counted",
          of_pairs("class 1 of the sentence pairs is ignored", counted(ignoring(1))),
 )

@@ -1026,6 +1026,7 @@ entry(
           for leaves in (("weight", "bias"), ("weight",), ("bias",))),
         *(_unlearnt("linear", leaves, r"(?!.*\.decoder$).*", FROZEN)
           for leaves in (("bias",), ("weight",), ("weight", "bias"))),
+        _unlearnt("linear", ("bias",), r".*\.decoder"),
     ],
 )  # fmt: skip
 entry(
