@@ -21,9 +21,10 @@ from minibert.mistakes.cover import Cover, Part
 from minibert.mistakes.evidence import Evidence
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
-from minibert.mistakes.trials import EXPLAINED, Combined, Trial, Trials
+from minibert.mistakes.trials import EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
 from minibert.mistakes.words import Found
 
+FAR = 1000 * SUSPECT  # floors: no rounding
 MOST_PAIRS = 1000  # that are tried where no single mistake explains a block
 
 
@@ -260,6 +261,20 @@ class Later(Round):
         if not one:
             self.trials = []
         return parts if one else []
+
+    def _tried(self, some: list[Found]) -> list[Trial]:
+        return super()._tried([found for found in some if not self._spoils_forward(found)])
+
+    def _spoils_forward(self, found: Found) -> bool:
+        """Whether it makes a right tensor of the forward pass wrong by so much that no rounding and no value of its own
+        can be why: then its gradients need not be computed.
+        """
+        forward = self.runs.forward
+        if found.mutant.section != FORWARD or found.mutant.free or not forward.keys or self.runs.dtype not in WIDE:
+            return False
+        trial = self.runs.trial((*self.base, found), forward)
+        at = [self.evidence.keys.index(key) for key in forward.keys]
+        return trial is not None and bool((self._right[at] & (trial.residuals > FAR)).any())
 
     @cached_property
     def _right(self) -> np.ndarray:
