@@ -7,7 +7,7 @@ tensor wrong. Of those that explain, the fewest are named that explain all toget
 tensor, two at once are tried. What nothing explains gets no name, and no clock decides.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -126,14 +126,28 @@ class _Search(Trials):
         return self._said(left)
 
     def _drop_needless(self) -> None:
-        """Drops parts without which nothing more is wrong: what was found later explains what they did."""
+        """Drops parts without which nothing more is wrong: what was found later explains what they did, or what gives
+        the same as another part does.
+        """
         for part in [part for part in self.parts if not part.declared]:
-            rest = tuple(one for other in self.parts if other is not part for one in other.found)
-            if not rest:
+            others, whole = (
+                [other for other in self.parts if other is not part],
+                self._beside(self.evidence, self.found),
+            )
+            if not others or whole is None:
                 return
-            trials = self._beside(self.evidence, self.found), self.trial(rest, self.evidence)
-            if None not in trials and not (self._wrong(trials[1]) & ~self._wrong(trials[0])).any():
-                self.parts = [other for other in self.parts if other is not part]
+            for rest in self._told_otherwise(others):
+                trial = self.trial(tuple(one for other in rest for one in other.found), self.evidence)
+                if trial is not None and not (self._wrong(trial) & ~self._wrong(whole)).any():
+                    self.parts = rest
+                    break
+
+    def _told_otherwise(self, parts: list[Part]) -> Iterator[list[Part]]:
+        """These parts, then with one of what gives the same in the place of one of them."""
+        yield parts
+        for i, part in enumerate(parts):
+            for other in part.tied:
+                yield [*parts[:i], replace(part, found=other, tied=()), *parts[i + 1 :]]
 
     def _grown(self) -> bool:
         """Whether, in 16 bits, the forward pass is wrong, and by itself no block of it is."""

@@ -32,7 +32,11 @@ def tensors(*mistakes, of=FORWARD):
     subject = case.subject()
     for one in mistakes:
         subject = one.mutant.change(subject)
-    got = {key: a.astype(np.float32) for key, a in observe(subject, ()).items() if key in case.entries}
+    got = {
+        key: a.astype(np.float32)
+        for key, a in observe(subject, (1,) if of not in (FORWARD, GRADIENTS) else ()).items()
+        if key in case.entries
+    }
     keys = [key for key in got if key.startswith(f"{of}/")]
     return {key: got[key] for key in keys if of == FORWARD or key.endswith(("weight", "bias"))}
 
@@ -64,9 +68,14 @@ def forced(monkeypatch):
 
 
 def said(monkeypatch, candidate, *each):
-    """The names where the rounds find these parts, one a round."""
+    """The names where the rounds find these, with what gives the same, one a round."""
     waiting = iter(each)
-    monkeypatch.setattr(rounds.Round, "parts", lambda self: [Part((one,)) for one in [next(waiting, None)] if one])
+
+    def parts(_):
+        one, *tied = next(waiting, None) or [None]
+        return [Part((one,), tuple((other,) for other in tied))] if one else []
+
+    monkeypatch.setattr(rounds.Round, "parts", parts)
     return [str(one) for one in diagnose(cases.read(NAME), candidate, "float32").names]
 
 
@@ -74,12 +83,31 @@ def test_a_part_without_which_nothing_more_is_wrong_is_dropped(monkeypatch):
     """One was found before another that explains the same, and all the rest."""
     first, other = (found("A06", "not scaled", f"layer {i}") for i in range(2))
     candidate = {key: a for key, a in tensors(first).items() if "layer.0" in key}
-    assert said(monkeypatch, candidate, other, first) == [str(first)]
+    assert said(monkeypatch, candidate, [other], [first]) == [str(first)]
 
 
 def test_a_part_within_which_something_stays_wrong_is_dropped(monkeypatch):
     block = found("L21", "the residual is added after the norm", "layer 0")
-    assert said(monkeypatch, tensors(found("A06", "not scaled", "layer 0")), block) == []
+    assert said(monkeypatch, tensors(found("A06", "not scaled", "layer 0")), [block]) == []
+
+
+def test_a_part_that_follows_from_what_gives_the_same_as_another_is_dropped(monkeypatch):
+    first, other = (found("A06", "not scaled", f"layer {i}") for i in range(2))
+    both = found("A06", "not scaled")
+    candidate = {key: a for key, a in tensors(both).items() if key in ("forward/bert.pooler", "forward/loss")}
+    assert said(monkeypatch, candidate, [first, both], [other]) == [str(both)]
+
+
+def test_gradients_tell_a_tie_of_the_forward_pass_apart(monkeypatch):
+    none, zero = (found("C15", what, "layer 0 attention query") for what in ("no bias", "a bias of 0"))
+    candidate = {**tensors(zero), **tensors(zero, of=GRADIENTS)}
+    assert said(monkeypatch, candidate, [none, zero]) == [str(zero)]
+
+
+def test_steps_tell_a_tie_of_gradients_apart(monkeypatch):
+    one, other = (found("A37", what) for what in ("P dP, the sum lost", "P (1 - P) dP"))
+    candidate = {**tensors(other, of=GRADIENTS), **tensors(other, of="steps/1")}
+    assert said(monkeypatch, candidate, [one, other]) == [str(other)]
 
 
 def test_a_run_on_top_of_what_was_found_is_part_of_a_run_of_that():
