@@ -98,11 +98,20 @@ class _Search(Trials):
             # what was written is not what was gone on with; or what is wrong shows only where it has grown
             self.given = {}
 
-    # Deciding
+    # ---- Deciding
     def diagnosis(self, declared: Iterable[str]) -> Diagnosis:
         """What explains the candidate."""
         for id in declared:
             self._declared(id)
+        self._explain_forward()
+        self._explain_gradients()
+        left = self._left(self.evidence)
+        if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
+            left = self._explain_steps() if self.steps.keys else left
+        return self._said(left)
+
+    def _explain_forward(self) -> None:
+        """Adds what explains the forward pass, of ties what its gradients speak for."""
         acting = [found for found in self.mutants if found.mutant.section == FORWARD]
         while self._explain(self.forward, acting):
             pass
@@ -110,6 +119,9 @@ class _Search(Trials):
         if not self.parts and self._grown():
             self._explain_grown(acting)
         self.parts = [self._settled(part) for part in self.parts]
+
+    def _explain_gradients(self) -> None:
+        """Adds what explains the gradients; where the forward pass is not explained, all of them, or nothing."""
         told, before = self._forward_told(), [*self.parts]
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
         silent = [found for found in later if found.mutant.silent]  # of what is wrong there, maybe
@@ -120,20 +132,14 @@ class _Search(Trials):
         self._drop_needless()
         self.parts = [self._without_gradient(part) for part in self.parts]
         self.parts = [self._stepped(part) if part.found[0].mutant.section == GRADIENTS else part for part in self.parts]
-        left = self._left(self.evidence)
-        if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
-            left = self._explain_steps() if self.steps.keys else left
-        return self._said(left)
 
     def _drop_needless(self) -> None:
         """Drops parts without which nothing more is wrong: what was found later explains what they did, or what gives
         the same as another part does.
         """
         for part in [part for part in self.parts if not part.declared]:
-            others, whole = (
-                [other for other in self.parts if other is not part],
-                self._beside(self.evidence, self.found),
-            )
+            others = [other for other in self.parts if other is not part]
+            whole = self._beside(self.evidence, self.found)
             if not others or whole is None:
                 return
             for rest in self._told_otherwise(others):

@@ -32,11 +32,8 @@ def tensors(*mistakes, of=FORWARD):
     subject = case.subject()
     for one in mistakes:
         subject = one.mutant.change(subject)
-    got = {
-        key: a.astype(np.float32)
-        for key, a in observe(subject, (1,) if of not in (FORWARD, GRADIENTS) else ()).items()
-        if key in case.entries
-    }
+    steps = (1,) if of not in (FORWARD, GRADIENTS) else ()
+    got = {key: a.astype(np.float32) for key, a in observe(subject, steps).items() if key in case.entries}
     keys = [key for key in got if key.startswith(f"{of}/")]
     return {key: got[key] for key in keys if of == FORWARD or key.endswith(("weight", "bias"))}
 
