@@ -73,8 +73,7 @@ def _cases(name: str) -> list[cases.Case]:
     """The case of a folder or of that name; of a family's name every whole one of its cases."""
     if name not in families.names():
         return [cases.read(name)]
-    found = [case for path in cases.shipped() if (case := cases.read(path)).facts["family"] == name]
-    found = [case for case in found if case.facts["kind"] == "family"]
+    found = [case for path in cases.shipped_of(name) if (case := cases.read(path)).facts["kind"] == "family"]
     kin = families.equations(name)
     require(bool(found), f"{name} has no cases of its own: it is a network of {kin}'s, --minibert-case {kin}")
     return found

@@ -195,6 +195,11 @@ def names() -> list[str]:
     return [path.relative_to(folder()).as_posix() for path in shipped()]
 
 
+def shipped_of(family: str) -> list[Path]:
+    """The folders of those of a family, as their case.json says."""
+    return [path for path in shipped() if strictjson.loads(_bytes(path / "case.json"), str(path))["family"] == family]
+
+
 def read(path: str | os.PathLike) -> Case:
     """The case of a folder, or of a shipped case's name; InputError, one line, for anything that case.json may not say.
 

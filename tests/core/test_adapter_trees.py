@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from draws import some
 
 import minibert
 from minibert import batches, families, gradcheck, objective, training, tree
@@ -38,7 +39,7 @@ def with_adapters(name: str, dtype: str = "float64", std: float = 0.4):
     return model, batches.example(module, model.config, rng)
 
 
-@pytest.mark.parametrize("name", [*NAMES, "toy_vit"])
+@pytest.mark.parametrize("name", some([*NAMES, "toy_vit"], 12))
 def test_gradients_with_adapters(name):
     """Of every adapter's tensors together, and of all parameters."""
     model, batch = with_adapters(name)

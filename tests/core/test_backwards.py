@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from draws import some
 
 import reference
 from minibert import gradcheck, tree
@@ -54,7 +55,7 @@ def test_ops_and_heads_have_one():
     assert not any(backward(name) for name in LESS)
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in LESS])
+@pytest.mark.parametrize("name", some([name for name in EXAMPLES if name not in LESS], 35))
 def test_it_is_the_derivative_of_its_forward(name):
     case, f = EXAMPLES[name], backward(EXAMPLES[name].name)
     lists, dy = given(case)

@@ -133,9 +133,10 @@ def within(tmp_path, monkeypatch):
     return run_within
 
 
-def test_a_right_implementation_reaches_every_level_and_obeys_every_law(tmp_path):
+def test_a_right_implementation_reaches_every_level_and_obeys_laws(tmp_path):
+    """Two of them: what each is held to stands in test_laws.py."""
     arguments = ("--minibert-adapter", "mine:right", "--minibert-case", "bert/published", "--minibert-laws", "-v")
-    result = run(tmp_path, *arguments)
+    result = run(tmp_path, *arguments, "-k", "not law or head_permutation or gradient_is_the_slope")
     assert result.returncode == 0, result.stdout + result.stderr
     for name in ("L1 embeddings", "L7 trajectory", "law head_permutation", "law gradient_is_the_slope"):
         assert f"minibert::bert/published::{name} PASSED" in result.stdout
