@@ -12,7 +12,7 @@ from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, Mutant
 from minibert.mistakes.evidence import Evidence
 from minibert.mistakes.order import Order
 from minibert.mistakes.swap import noisy, swapped
-from minibert.mistakes.trials import SUSPECT, Trials
+from minibert.mistakes.trials import EXPLAINED, SUSPECT, WIDE, Trials
 from minibert.mistakes.words import Found
 
 SEEN = 1e-6  # of the floor: what changes by more depends on a call
@@ -29,6 +29,7 @@ class Reach:
         owner = {published: path for path, published, *_ in runs.module.names(runs.subject.config)}
         self.owners = [owner.get(key.partition("/")[2], "") for key in evidence.keys]
         self.order, self.numbers = order, np.array([order.of(key) for key in evidence.keys])
+        self.far = SUSPECT if runs.dtype in WIDE else EXPLAINED  # 64 floors of 16 bits are half of a tensor
         self.changed, self.own = cache(self._changed), cache(self._own)
 
     def gradients(self, path: str) -> np.ndarray:
@@ -37,11 +38,11 @@ class Reach:
 
     def value(self, path: str) -> np.ndarray:
         """What depends on the call's value, by far."""
-        return self.changed(path, FORWARD) > SUSPECT
+        return self.changed(path, FORWARD) > self.far
 
     def passed_on(self, path: str) -> np.ndarray:
         """What depends on the gradients that the call's backward passes on, by far."""
-        return (self.changed(path, GRADIENTS) > SUSPECT) & ~self.own(path)
+        return (self.changed(path, GRADIENTS) > self.far) & ~self.own(path)
 
     def forward_is_right(self, right: np.ndarray) -> bool:
         """Whether some of what depends on each of the outermost calls is right."""

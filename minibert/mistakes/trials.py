@@ -74,12 +74,12 @@ class _RightModel:
     mutants: dict[str, tuple[Mistake, list[Mutant]]]  # by id, with the entry that made them
 
 
-_RIGHT: dict[str, _RightModel] = {}  # of the cases that were asked last, by what they are of
+_RIGHT: dict[tuple[Any, str], _RightModel] = {}  # of the cases that were asked last, by family and what they hold
 
 
 def _right_model(case: Case, subject: Subject) -> _RightModel:
     """Looked at once for each case, however often that is read."""
-    of = json.dumps([case.facts, case.hashes], sort_keys=True)
+    of = families.family(subject.family), json.dumps([case.facts, case.hashes], sort_keys=True)
     _RIGHT[of] = held = _RIGHT.pop(of, None) or _RightModel(sites(subject), blocks.calls(subject), {})
     for old in [*_RIGHT][:-MOST_CASES]:
         _RIGHT.pop(old, None)
