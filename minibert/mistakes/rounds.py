@@ -33,12 +33,14 @@ class Memory:
     """What rounds over the same tensors leave to the next.
 
     reach: what depends on what; known: by the id of a mutant its last trial, what the base left then, and which tensors
-    it moved; values: of what leaves one open, by the mutant and what it was solved from.
+    it moved; values: of what leaves one open, by the mutant and what it was solved from; spoilt: whether a mutant makes
+    the forward pass wrong, by it and those of the forward pass that it stands on.
     """
 
     reach: Reach
     known: dict[int, tuple[Trial, np.ndarray, np.ndarray]] = field(default_factory=dict)
     values: dict[tuple, tuple] = field(default_factory=dict)
+    spoilt: dict[tuple, bool] = field(default_factory=dict)
 
 
 class Round:
@@ -272,9 +274,12 @@ class Later(Round):
         forward = self.runs.forward
         if found.mutant.section != FORWARD or found.mutant.free or not forward.keys or self.runs.dtype not in WIDE:
             return False
-        trial = self.runs.trial((*self.base, found), forward)
-        at = [self.evidence.keys.index(key) for key in forward.keys]
-        return trial is not None and bool((self._right[at] & (trial.residuals > FAR)).any())
+        of = id(found.mutant), *(id(one.mutant) for one in self.base if one.mutant.section == FORWARD)
+        if of not in self.memory.spoilt:
+            trial = self.runs.trial((*self.base, found), forward)
+            at = [self.evidence.keys.index(key) for key in forward.keys]
+            self.memory.spoilt[of] = trial is not None and bool((self._right[at] & (trial.residuals > FAR)).any())
+        return self.memory.spoilt[of]
 
     @cached_property
     def _right(self) -> np.ndarray:

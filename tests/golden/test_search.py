@@ -184,5 +184,6 @@ def test_what_spoils_a_right_forward_pass_is_run_no_further(forced):
     this = round_of(runs, memory_of(runs, runs.evidence), kind=Later)
     runs.like()
     forced.clear()
-    assert this._tried([found("A06", "not scaled")]) == []
-    assert [args[4] for args in forced] == [False]
+    spoils = found("A06", "not scaled")
+    assert this._tried([spoils]) == this._tried([spoils]) == []
+    assert [args[4] for args in forced] == [False]  # once
