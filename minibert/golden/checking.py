@@ -319,10 +319,10 @@ def _diagnosis(
 
 def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row], weights: Path | None) -> cases.Case:
     """The case with its weights at hand, without positions that were not given, and without padding where the
-    candidate's is its own or was never computed.
+    candidate's is its own, was never computed, or is made of what was not given.
     """
     masks = padding.unread(golden)
-    if not any(row.status == "padding" for row in rows):
+    if not held.partial and not any(row.status == "padding" for row in rows):
         masks = padding.skipped(masks, held.tensors)
     for key, given in held.partial.items():
         shape = golden.entries[key].shape
