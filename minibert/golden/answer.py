@@ -4,6 +4,7 @@ would have said, in at most ten lines that fit 80 columns.
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from minibert.config import shown
@@ -17,8 +18,15 @@ def lines(report: Any) -> list[str]:
     """The answer as text, nothing of it longer than 80 columns."""
     first = [line for text in first_lines(report) for line in _fitted(text, 2)] if report.first is not None else []
     advice = _fitted(f"do: {next_step(report)}", 2)
-    held = [*first, *advice, *(_fitted(others(report), 2) if report.first is not None else [])]
-    mistake = _fitted(cause(report), max(1, min(3, LINES - 1 - len(held))))
+    said = _fitted(others(report), 2) if report.first is not None else []
+    known, least = cause(report), 3 if report.mixups else 1  # two names take three lines
+    if LINES - 1 - len([*first, *advice, *said]) < min(least, len(_fitted(known, 3))):
+        said = _fitted(others(report), 1)
+    held = [*first, *advice, *said]
+    mistake = _fitted(known, max(1, min(3, LINES - 1 - len(held))))
+    if report.mixups and mistake and mistake[-1].endswith(" …"):
+        held = [*first, *advice]
+        mistake = _fitted(known, max(1, min(3, LINES - 1 - len(held))))
     return [*_fitted(headline(report), max(1, LINES - len(mistake) - len(held))), *mistake, *held]
 
 
@@ -65,11 +73,12 @@ def s(count: int) -> str:
 
 def cause(report: Any) -> str:
     """The mistake, or the wrong tensors, in a sentence; "" where nothing is wrong."""
+    mixed = report.mixups
     if report.diagnosis is None:
-        more = f", and {len(report.mixups) - 1} more" if len(report.mixups) > 1 else ""
-        return f"the wrong tensor: {report.mixups[0]}{more}" if report.mixups else ""
+        return _wrong_tensors(mixed) if mixed else ""
     if report.diagnosis.kind == "unknown" and not report.diagnosis.mistakes:
-        return "no known mistake explains this"
+        other = next((one for one in mixed if report.first is not None and one.key == report.first.key), None)
+        return "no known mistake explains this" + (f"; given, or computed, {was(other)}" if other else "")
     if report.dtype == "int64":  # tokens, whose lines begin with the text
         named = "; ".join(f"{found.id} {found.mistake.title}" for found in report.diagnosis.mistakes)
         return f"{'the mistake is' if report.diagnosis.kind == 'mistake' else 'one of these mistakes it is:'} {named}"
@@ -77,6 +86,21 @@ def cause(report: Any) -> str:
     if left is None or report.diagnosis.kind in ("unknown", "unfinished"):
         return line
     return f"{line.replace('the mistake is', 'one mistake is', 1)}; and something else is wrong, from {left} on"
+
+
+def was(mixup: Any) -> str:
+    """ "was X under the name Y"."""
+    return f"for {mixup.key} was {mixup.equals}{f', {mixup.how}' if mixup.how else ''}"
+
+
+def _wrong_tensors(mixed: Sequence[Any]) -> str:
+    """All in a sentence: what they have in common first."""
+    if len(mixed) == 1:
+        return f"the wrong tensor: {mixed[0]}"
+    hows = {mixup.how for mixup in mixed}
+    if len(hows) == 1 and "" not in hows:
+        return f"{len(mixed)} wrong tensors, each {mixed[0].how}: {mixed[0].key} is {mixed[0].equals}, …"
+    return f"the wrong tensor: {mixed[0]}, and {len(mixed) - 1} more"
 
 
 def brief(report: Any) -> str:
@@ -122,7 +146,7 @@ def next_step(report: Any) -> str:
     if report.verdict in NEXT:
         return NEXT[report.verdict](report)
     if report.diagnosis is None:
-        return "give the tensor itself under that name: repair the hook, or the map of names"
+        return _given(report)
     return _unknown(report)
 
 
@@ -158,6 +182,13 @@ def _unknown(report: Any) -> str:
     return f"look at {row.key}, given what goes into it; then at its ops alone (cases ops/…)"
 
 
+def _given(report: Any) -> str:
+    """What to do about a wrong tensor."""
+    if any(mixup.form for mixup in report.mixups):
+        return "repair how it is written out, not the model: what is computed from it is right"
+    return "give the tensor itself under that name: repair the hook, or the map of names"
+
+
 NEXT = {
     "right": _right,
     "mistake": _repair,
@@ -165,8 +196,7 @@ NEXT = {
     "several": _repair,
     "tie": lambda report: "another case may tell them apart (`minibert mistakes ID` says which shows each)",
     "variant": lambda report: f"say so where you publish it: --declare {' '.join(_declarable(report))}",
-    "explained": lambda report: "undo it" if report.diagnosis else
-    "give the tensor itself under that name: repair the hook, or the map of names",
+    "explained": lambda report: "undo it" if report.diagnosis else _given(report),
     "unfinished": lambda report: "leave out --seconds: then all known mistakes are tried",
 }  # fmt: skip
 

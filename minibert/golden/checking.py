@@ -203,7 +203,10 @@ def _compared(
     judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, subject)
     if any(row.status in BAD and row.status != "shape" for row in rows) and not mixups.harmless(rows, wrong):
         owed = _owed(golden, held, rows, weights)
-        diagnosis = _diagnosis(owed, held, dtype, seconds, declared, {mixup.key for mixup in wrong})
+        others = {mixup.key for mixup in wrong if not mixup.form}
+        diagnosis = _diagnosis(owed, held, dtype, seconds, declared, others)
+        if diagnosis is not None and diagnosis.mistakes and diagnosis.unexplained is None:
+            wrong = [mixup for mixup in wrong if not mixup.form]  # they are that mistake's
         if diagnosis is not None and diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     fine = first is None or (diagnosis is not None and diagnosis.kind == "variant" and not shapes)

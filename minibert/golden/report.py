@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minibert import __version__
 from minibert.config import shown
 from minibert.errors import printable
-from minibert.golden import answer, kills, levels, others, sources
+from minibert.golden import answer, forms, kills, levels, others, sources
 from minibert.golden.answer import short, times, value
 from minibert.golden.candidate import PRECISIONS, Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, Row
@@ -168,9 +168,15 @@ def remarks(report: Report) -> list[str]:
         lines.append(f"levels that the program says it gives, and does not: {', '.join(lacking)}")
     if report.beside:
         lines.append(f"differs only on padding, which nobody reads: {answer.tensors(report.beside)}")
+        masked = [row.key for row in report.rows if row.status == "padding" and _behind_mask(row)]
+        lines += [f"of these behind the mask, where the case has them before it: {_counted(masked)}"] if masked else []
     if report.ruled_out:
         lines.append(f"known mistakes that would have shown in these tensors: {len(report.ruled_out)}")
     return lines
+
+
+def _behind_mask(row: Row) -> bool:
+    return row.key.endswith("scores") and row.got is not None and row.got <= forms.MASKED
 
 
 def _counted(names: Sequence[str]) -> str:
