@@ -78,6 +78,9 @@ def cause(report: Any) -> str:
         return _wrong_tensors(mixed) if mixed else ""
     if report.diagnosis.kind == "unknown" and not report.diagnosis.mistakes:
         other = next((one for one in mixed if report.first is not None and one.key == report.first.key), None)
+        if report.looks is not None and report.looks.everywhere:
+            looks = f"it looks as if computed in {report.looks}: every error is within what that does"
+            return f"{looks}, and no known mistake explains them"
         return "no known mistake explains this" + (f"; given, or computed, {was(other)}" if other else "")
     if report.dtype == "int64":  # tokens, whose lines begin with the text
         named = "; ".join(f"{found.id} {found.mistake.title}" for found in report.diagnosis.mistakes)
@@ -173,6 +176,8 @@ def _declarable(report: Any) -> dict[str, None]:
 def _unknown(report: Any) -> str:
     """Where to look, by what the block of the first divergence gives by itself."""
     row: Row | None = report.first
+    if report.looks is not None:
+        return f"if you compute in {report.looks}, say so: --dtype {' or '.join(report.looks.names)}"
     if row is None or row.status in ("nan", "shape") or row.alone is None:
         return "repair it first: what follows is its consequence (`minibert docs PORTING`)"
     if row.alone <= EXPLAINED:
@@ -197,7 +202,7 @@ NEXT = {
     "tie": lambda report: "another case may tell them apart (`minibert mistakes ID` says which shows each)",
     "variant": lambda report: f"say so where you publish it: --declare {' '.join(_declarable(report))}",
     "explained": lambda report: "undo it" if report.diagnosis else _given(report),
-    "unfinished": lambda report: "leave out --seconds: then all known mistakes are tried",
+    "unfinished": lambda report: _unknown(report) if report.looks else "leave out --seconds: then all known mistakes are tried",
 }  # fmt: skip
 
 

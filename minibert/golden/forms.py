@@ -172,12 +172,13 @@ def with_mask(given: Array, own: Array, scale: float, probs: Array | None, bar: 
 # ---- A single number ---------------------------------------------------------------------------------------------------
 def numbers(given: Array, own: Array, scale: float, counts: Mapping[str, int], terms: int) -> Iterator[Due]:
     """A loss summed or averaged over something else, or a function of it."""
-    if given.size != 1 or own.size != 1 or not float(own):
+    if given.size != 1 or own.size != 1 or not own.any():
         return
+    given, own = given.reshape(()), own.reshape(())
     times = float(given) / float(own)
 
     def one(words: str, due: Any, rounding: float = 1) -> Due:
-        return Due(words, given.reshape(()), np.asarray(due), scale * rounding)
+        return Due(words, given, np.asarray(due), scale * rounding)
 
     for words, count in counts.items():
         if count > 1:

@@ -76,6 +76,8 @@ def harmless(rows: list[Row], mixed: list[Mixup]) -> bool:
     later = [row for row in order[last + 1 :] if row.status == "right"]
     if any(mixup.how == forms.LOG_SOFTMAX for mixup in mixed):
         return False  # a loss of them is right as well
+    if any(mixup.form and mixup.key.startswith("gradients/") for mixup in mixed):
+        later = [row for row in later if row.key.startswith("steps/")]  # which alone are made of gradients
     shown = all(_made_of(row.key) for row in order[last : last + 1]) and any(row.alone is not None for row in order)
     if not shown or any(mixup.how == forms.MASK for mixup in mixed):
         return bool(later)

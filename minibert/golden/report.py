@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minibert import __version__
 from minibert.config import shown
 from minibert.errors import printable
-from minibert.golden import answer, forms, kills, levels, others, sources
+from minibert.golden import answer, forms, kills, levels, others, precision, sources
 from minibert.golden.answer import short, times, value
 from minibert.golden.candidate import PRECISIONS, Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, Row
@@ -25,7 +25,7 @@ class Report(NamedTuple):
     """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
     `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
     divergence was supplied; fits: the precision that its numbers are of; promised: the levels that a program says it
-    gives; asked: the precision that it was asked for.
+    gives; asked: the precision that it was asked for; looks: the precision that its errors look like.
     """
 
     case: Any
@@ -42,6 +42,7 @@ class Report(NamedTuple):
     fits: str | None = None
     promised: tuple[int, ...] = ()
     asked: str | None = None
+    looks: precision.Looks | None = None
 
     @property
     def variant(self) -> str | None:
@@ -303,7 +304,8 @@ def fields(report: Report) -> dict[str, Any]:
         "dtype": report.dtype,
         "verdict": report.verdict,
         "mistakes": [] if diagnosis is None else [_json_found(found) for found in diagnosis.mistakes],
-        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
+        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None,
+                      "looks_like": [*report.looks.names] if report.looks else []},
         "others": [{name: _json(value) for name, value in said._asdict().items()} for said in report.others],
         "first_divergence": None if report.first is None else _json_first(report),
         "diagnosis": None
