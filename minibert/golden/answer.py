@@ -51,7 +51,9 @@ def headline(report: Any) -> str:
         differs = f"{report.beside} of {tensors(counted)} differ{s(report.beside)}"
         return f"acceptable: {differs}, only on padding, which nobody reads"
     if not wrong:
-        return f"right: rounding explains {'all ' if counted > 1 else 'the '}{tensors(counted)}"
+        unknown = len(report.candidate.unknown)
+        more = f"; {unknown} more {'has' if unknown == 1 else 'have'} no name of the case's" if unknown else ""
+        return f"right: rounding explains {'all ' if counted > 1 else 'the '}{tensors(counted)}{more}"
     if report.variant is not None:
         differs = f"{wrong} of {tensors(counted)} differ{s(wrong)}"
         return f"acceptable: {differs}, as in a variant that is right if declared"

@@ -108,9 +108,9 @@ def _decided(one: _Open, known: Axes, votes: Counter, declared: Mapping[str, flo
 
 
 def _shared(one: _Open, reading: Reading, votes: Counter) -> bool:
-    """Whether this is no kernel, or one that lies so in another layer, too, and otherwise in none."""
+    """Whether this is no kernel, or one that lies otherwise in no layer."""
     role = _role(one)
-    return all(votes[role, fact] > 1 and not votes[role, _against(fact)] for fact in _kernel(reading))
+    return not any(votes[role, _against(fact)] for fact in _kernel(reading))
 
 
 def _kernel(reading: Reading) -> set[str]:

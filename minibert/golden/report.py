@@ -72,9 +72,10 @@ class Report(NamedTuple):
 
     @property
     def strange(self) -> int:
-        """How many outputs were given, where no name of theirs is the case's; else 0."""
+        """How many outputs were given, where no name of theirs is the case's but that of a loss; else 0."""
         given = [name for name in self.candidate.unknown if sources.apart(name)[0] in ("", "forward")]
-        known = any(row.key.startswith("forward/") for row in self.supplied)
+        outputs = (row.key for row in self.supplied if row.key.startswith("forward/"))
+        known = any(self.case.entries[key].role != "loss" for key in outputs)
         due = any(row.key.startswith("forward/") for row in self.rows)
         return len(given) if due and not known else 0
 

@@ -19,9 +19,11 @@ from minibert.golden.unmoved import SLOTS
 SECTION = re.compile(r"(forward|gradients|inputs|weights|steps(/\d+)?)")
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # anywhere in a name
 OUTER = ("model", "net", "network", "self", "params", "variables")  # before a whole name
-LEAVES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embedding": "weight", "beta": "bias"}
+LEAVES = {"kernel": "weight", "gamma": "weight", "scale": "weight", "embedding": "weight", "output_weights": "weight",
+          "beta": "bias", "output_bias": "bias"}  # fmt: skip
 STARS = ("*", "{}", "N", "n", "i", "all", "stack")  # in the place of a layer's number
 SPELLINGS = (("query", "key", "value"), ("q", "k", "v"), ("Q", "K", "V"))
+NESTED = 3  # parts before a whole name that are looked through for one that others have, too
 LONGEST = 300  # letters of a name that is not taken as it is
 NEAR_END = 9  # parts of a name, with the signs between them, among which query, key and value are looked for
 FUSED = re.compile(r"qkv|query_key_value|in_proj|c_attn|kqv", re.IGNORECASE)
@@ -109,7 +111,8 @@ def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[
 class _Finder:
     """Finds what a name means that the case does not have. known: (section, name) -> key; layers: (section, name
     without its number) -> number -> key; triples: (section, layer, leaf) -> keys of query, key and value; bases: what
-    the names of outputs begin with; done: names that were joined with others before them.
+    the names of outputs begin with; outer: parts that stand before whole names; done: names that were joined with
+    others before them.
     """
 
     def __init__(self, case: Any, stored: Mapping[str, Stored], names: Names):
@@ -128,12 +131,31 @@ class _Finder:
                 keys = tuple(self.known[section, one] for one in three)
                 self.triples[section, _layer(name), _leaf(name)].append(keys)
         self.done: set[str] = set()
+        self.outer: list[list[str]] = [[part] for part in OUTER]
+        self.outer += self._outer()
+
+    def _outer(self) -> list[list[str]]:
+        """What stands before most of the names that begin with it, the rest of which are the case's."""
+        begun: Counter[tuple[str, ...]] = Counter()
+        whole: Counter[tuple[str, ...]] = Counter()
+        for name in (name for name in self.stored if len(name) <= LONGEST):
+            for section, spelled in self._spelled(name):
+                _, parts = _slotted(_unwrapped(spelled))
+                for n in range(1, min(NESTED, len(parts) - 1) + 1):
+                    begun[*parts[:n]] += 1
+                    whole[*parts[:n]] += (section, ".".join(parts[n:])) in self.known
+        return [list(parts) for parts, count in whole.items() if count > 1 and 2 * count >= begun[parts]]
 
     def plain(self, name: str) -> list[Piece] | None:
         """Wrappers, separators or leaves are otherwise; what has to be added is a guess, which the shape bears out."""
+        shape = self.stored[name].shape
         for section, other, how in self._cleaned(name):
-            key = self.known.get((section, other))
-            if key and ("before it" not in how or self.axes.readings((key,), self.stored[name].shape)):
+            key, table = (self.known.get((section, spelled)) for spelled in (other, f"{other}.weight"))
+            fits = bool(key) and bool(self.axes.readings((key,), shape))
+            if table and not fits and self.axes.readings((table,), shape):
+                told = f"{how}, with .weight behind it" if how else "with .weight behind it"
+                return [Piece((name,), (table,), self.stored[name], told)]
+            if key and (fits or "before it" not in how):
                 return [Piece((name,), (key,), self.stored[name], how)]
         return None
 
@@ -197,34 +219,47 @@ class _Finder:
 
     def _cleaned(self, name: str) -> list[tuple[str, str, str]]:
         """(section, name, what was left out) of every way to spell it as the case does."""
+        return [found for section, spelled in self._spelled(name) for found in self._without(section, spelled)]
+
+    def _spelled(self, name: str) -> list[tuple[str, str]]:
+        """(section, name) with the case's separators."""
         section, rest = apart(name)
         mapped = self.names.get(name) or self.names.get(rest)
         if mapped:
             own, rest = apart(mapped[0])
             section = own or section
-        section = section or "forward"
         plain = rest.replace("/", ".").removesuffix(":0")
         numbered = re.sub(r"([A-Za-z])_(\d+)(?=\.|$)", r"\1.\2", plain)  # layer_0
-        return [found for spelled in dict.fromkeys((plain, numbered)) for found in self._without(section, spelled)]
+        return [(section or "forward", spelled) for spelled in dict.fromkeys((plain, numbered))]
 
     def _without(self, section: str, plain: str) -> list[tuple[str, str, str]]:
         """The same of one spelling, without wrappers and with what begins all of the case's names."""
-        parts = [part for part in plain.split(".") if part not in WRAPPERS]
         out = [part for part in dict.fromkeys(plain.split(".")) if part in WRAPPERS]
-        parts = [*parts[:-1], LEAVES.get(parts[-1], parts[-1])] if parts else []
+        slot, parts = _slotted(_unwrapped(plain))
         found = []
         while parts:
             lost = f"without {', '.join(f'{part}.' for part in out)}" if out else ""
-            found.append((section, ".".join(parts), lost))
+            found.append((section, ".".join([*slot, *parts]), lost))
             for base in self.bases:
                 added = f"with {base}. before it"
-                slot = parts[:1] if parts[0] in SLOTS else []
-                with_base = ".".join([*slot, base, *parts[len(slot) :]])
-                found.append((section, with_base, f"{lost}, {added}" if lost else added))
-            if parts[0] not in OUTER:
+                found.append((section, ".".join([*slot, base, *parts]), f"{lost}, {added}" if lost else added))
+            before = next((held for held in self.outer if parts[: len(held)] == held), None)
+            if before is None:
                 break
-            out, parts = [*out, parts[0]], parts[1:]
+            out, parts = [*out, ".".join(before)], parts[len(before) :]
         return found
+
+
+def _unwrapped(plain: str) -> list[str]:
+    """The parts of a name without wrappers, its leaf spelled as the case does."""
+    parts = [part for part in plain.split(".") if part not in WRAPPERS]
+    return [*parts[:-1], LEAVES.get(parts[-1], parts[-1])] if parts else []
+
+
+def _slotted(parts: list[str]) -> tuple[list[str], list[str]]:
+    """(the slot of an optimizer's state or nothing, the parameter's name)."""
+    cut = int(bool(parts) and parts[0] in SLOTS)
+    return parts[:cut], parts[cut:]
 
 
 def _slotless(name: str) -> str:

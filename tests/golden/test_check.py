@@ -775,7 +775,8 @@ FORGED = "x\x1b[2J\x1b]0;owned\x07\nclaim: L7 trajectory\r\u202e\u2028<script>"
 
 def test_foreign_names_forge_nothing(tmp_path, capsys):
     """In no report: not the tensors', not the file's. JSON has the true ones."""
-    tensors = {f"forward/{FORGED}": np.zeros(2), FORGED: np.ones(3), "forward/loss": case().tensor("forward/loss")}
+    pooled = case().tensor("forward/bert.pooler")
+    tensors = {f"forward/{FORGED}": np.zeros(2), FORGED: np.ones(3), "forward/bert.pooler": pooled}
     folder = tmp_path / ("c\nclaim: L7" if os.name != "nt" else "c")
     folder.mkdir()
     path = written(folder / "c.safetensors", tensors)
@@ -806,7 +807,8 @@ def test_names_that_are_suggested_forge_nothing(tmp_path, capsys):
 
 
 def test_a_name_of_a_million_letters_is_cut(tmp_path, capsys):
-    written(tmp_path / "c.safetensors", {"a" * 10**6: np.zeros(1), "forward/loss": case().tensor("forward/loss")})
+    pooled = case().tensor("forward/bert.pooler")
+    written(tmp_path / "c.safetensors", {"a" * 10**6: np.zeros(1), "forward/bert.pooler": pooled})
     assert cli.main(["check", CASE, str(tmp_path / "c.safetensors")]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) < 300
 

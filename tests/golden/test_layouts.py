@@ -181,6 +181,22 @@ def gpt2_interleaved(tensors):
     return {key: made(array) if "attn.c_attn" in key else array for key, array in tensors.items()}
 
 
+def of_tensorflow(tensors):
+    """As the release's variables are called."""
+    names = {re.compile(r"(_embeddings|decoder)\.weight$"): r"\1", re.compile(r"LayerNorm\.weight$"): "LayerNorm.gamma",
+             re.compile(r"LayerNorm\.bias$"): "LayerNorm.beta", re.compile(r"\.weight$"): ".kernel",
+             re.compile(r"seq_relationship\.kernel$"): "seq_relationship.output_weights",
+             re.compile(r"(predictions|seq_relationship)\.bias$"): r"\1.output_bias",
+             re.compile(r"layer\.(\d+)"): r"layer_\1"}  # fmt: skip
+    found = {}
+    for key, array in tensors.items():
+        section, _, name = key.rpartition("/")
+        for pattern, called in names.items():
+            name = pattern.sub(called, name)
+        found[f"{section}/{name.replace('.', '/')}"] = array.T if name.endswith(".kernel") else array
+    return found
+
+
 def hold(*sections):
     return lambda key: key.startswith(tuple(f"{section}/" for section in sections))
 
@@ -242,12 +258,21 @@ LAYOUTS = {
     "_orig_mod. inside names": (BERT, hold("forward", "gradients"), renamed(
         lambda name: re.sub(r"(layer\.\d)", r"\1._orig_mod", name)), "without _orig_mod."),
     "model.module. before names": (BERT, hold("forward"), renamed(lambda name: f"model.module.{name}"), "without"),
+    "model. before names, of states, too": (BERT, hold("steps"), renamed(lambda name: f"model.{name}"),
+                                            "without model."),
+    "bert. once more before names": (BERT, hold("forward", "gradients", "steps"), renamed(
+        lambda name: f"bert.{name}"), "without bert."),
+    "a module of one's own before names": (BERT, hold("gradients", "steps"), renamed(
+        lambda name: f"mine.of_all.{name}"), "without mine.of_all."),
     "no bert. before names": (BERT, hold("forward", "gradients", "steps"), renamed(
         lambda name: re.sub(r"\bbert\.", "", name)), "with bert. before it"),
     "a port's names of leaves": (BERT, hold("gradients"), lambda tensors: turned({
         key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
         .replace("dense.weight", "dense.kernel").replace(".", "/"): array for key, array in turned(turned(
             tensors)).items()}), None),
+    "TensorFlow's names": (BERT, lambda key: hold("gradients", "steps")(key) and key.endswith((".weight", ".bias")),
+                           of_tensorflow, "with .weight behind it"),
+    "fused, (in, out), beside kernels (out, in)": (BERT, hold("gradients", "steps"), fused(fused_turned), "transposed"),
     "GPT-2, weights (out, in)": (GPT2, hold("gradients"), turned, "transposed, as (out, in)"),
     "GPT-2, three projections": (GPT2, hold("forward", "gradients", "steps"), separate,
                                  "query, key and value are three tensors"),
@@ -432,3 +457,14 @@ def test_a_name_that_is_guessed_has_to_fit():
     found, wrong = judged(BERT, {"forward/loss": computed(BERT)["forward/loss"], "forward/masked_lm": logits})
     assert (wrong, found.unknown) == ({}, ["forward/masked_lm"])
     assert not judged(BERT, {"forward/masked_lm": computed(BERT)["forward/loss.masked_lm"]})[1]
+
+
+def test_where_no_output_but_the_loss_has_a_name_of_the_case_s_nothing_is_judged_right(tmp_path, capsys):
+    """Outputs of another model, beside the right losses; and where some are known, what isn't is counted."""
+    held = parts(computed(BERT), forward)
+    other = {f"forward/other.{i}": np.ones_like(array, np.float32) for i, array in enumerate(held.values())}
+    for kept, code, said in ((".loss", 1, "not judged: none of the"), ("", 0, f"; {len(other)} more have no name of")):
+        given = {key: np.float32(array) for key, array in held.items() if kept in f".{key.partition('/')[2]}"}
+        safetensors.write(tmp_path / "c.safetensors", other | given)
+        assert cli.main(["check", BERT, str(tmp_path / "c.safetensors")]) == code
+        assert said in " ".join(capsys.readouterr().out.split())
