@@ -9,6 +9,7 @@ from typing import Any
 
 from minibert.config import shown
 from minibert.errors import printable
+from minibert.golden import kills
 from minibert.golden.compare import BAD, EXPLAINED, Row
 
 LINES, COLUMNS = 10, 80
@@ -56,7 +57,8 @@ def headline(report: Any) -> str:
         return f"right: rounding explains {'all ' if counted > 1 else 'the '}{tensors(counted)}{more}"
     if report.variant is not None:
         differs = f"{wrong} of {tensors(counted)} differ{s(wrong)}"
-        return f"acceptable: {differs}, as in a variant that is right if declared"
+        declared = "right if declared" if _open(report) else "declared"
+        return f"acceptable: {differs}, as in a variant that is {declared}"
     are = "is" if wrong == 1 else "are"
     if all(row.floor == 0 for row in report.supplied):
         return f"different: {wrong} of {counted} {are} not equal"
@@ -171,8 +173,32 @@ def _repair(report: Any) -> str:
     return f"right is {entry.right}{clause}; `minibert mistakes {entry.id}`"
 
 
-def _declarable(report: Any) -> dict[str, None]:
-    return dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)
+def _open(report: Any) -> list[str]:
+    """The ids of the variants that are not declared yet."""
+    ids = dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)
+    return [id for id in ids if id not in report.declared]
+
+
+def _variant(report: Any) -> str:
+    undeclared = _open(report)
+    return f"say so where you publish it: --declare {' '.join(undeclared)}" if undeclared else _right(report)
+
+
+def _tie(report: Any) -> str:
+    """The case of the same family, or else of ops, that tells most of a tie apart, if any does."""
+    ids = [*dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)]
+    best, apart = None, 1
+    for folder in (report.case.name.partition("/")[0], "ops"):
+        held = kills.read(folder)
+        for case in dict.fromkeys(case for id in ids for case in held.get(id, {})):
+            shown = {held[id][case].key if case in held.get(id, {}) else None for id in ids}
+            if len(shown) > apart and f"{folder}/{case}" != report.case.name:
+                best, apart = f"{folder}/{case}", len(shown)
+        if best is not None:
+            of = "them" if apart == len(ids) else f"{apart} of the {len(ids)}"
+            return f"case {best} tells {of} apart: check it, too"
+    told = " and ".join(f"`minibert mistakes {id}`" for id in ids[:2])
+    return f"see what is right of each: {told}" if told else "undo it"
 
 
 def _unknown(report: Any) -> str:
@@ -201,10 +227,11 @@ NEXT = {
     "mistake": _repair,
     "pair": _repair,
     "several": _repair,
-    "tie": lambda report: "another case may tell them apart (`minibert mistakes ID` says which shows each)",
-    "variant": lambda report: f"say so where you publish it: --declare {' '.join(_declarable(report))}",
+    "tie": _tie,
+    "variant": _variant,
     "explained": lambda report: "undo it" if report.diagnosis else _given(report),
-    "unfinished": lambda report: _unknown(report) if report.looks else "leave out --seconds: then all known mistakes are tried",
+    "unfinished": lambda report: _unknown(report) if report.looks else
+    "leave out --seconds: then all known mistakes are tried",
 }  # fmt: skip
 
 

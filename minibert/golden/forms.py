@@ -1,7 +1,7 @@
 """A tensor in another form: no other tensor of the case, but an elementary function of one.
 
-Probabilities for logits, a sum for a mean, what dropout leaves, without the bias, the first position alone: a short list
-that is tried number by number, within rounding. What could be so by chance, such as a few numbers in 16 bits, is not.
+Probabilities for logits, a sum for a mean, what dropout leaves, no bias, the first position alone: a short list, tried
+number by number, within rounding. What could be so by chance, such as a few numbers in 16 bits, is not.
 """
 
 import math
@@ -15,6 +15,7 @@ from minibert.golden import axes
 Array = np.ndarray
 
 BITS = 30  # of agreement beyond what is fitted, before chance is ruled out
+EQUAL_BITS = 24  # the same of what is another tensor as it stands, of which there are fewer
 LONE_BITS = 16  # of a single number, for which fewer forms are tried
 MASKED = -1e3  # a score up to which something was added that stands for no probability
 SCALED = ("query", "key", "scores", "q", "k", "q_proj", "k_proj", "q_lin", "k_lin", "dots")
@@ -46,16 +47,16 @@ class Due(NamedTuple):
         return enough(self.due if self.telling is None else self.telling, within, self.free)
 
 
-def enough(telling: Array, within: float, free: int = 0) -> bool:
+def enough(telling: Array, within: float, free: int = 0, bits: int = BITS) -> bool:
     """Whether these numbers, known to `within`, say too much to be others by chance."""
     size = np.abs(telling)
     count, largest = int((size > 4 * within).sum()) - free, float(size.max(initial=0))
     if telling.size == 1:
         return count > 0 and math.log2(largest / (2 * within)) >= LONE_BITS
-    return count > 0 and count * math.log2(largest / (2 * within)) >= BITS
+    return count > 0 and count * math.log2(largest / (2 * within)) >= bits
 
 
-# ---- Functions of a number, or of a row --------------------------------------------------------------------------------
+# ---- Functions of a number, or of a row ------------------------------------------------------------------------------
 def _softmax(x: Array) -> Array:
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
@@ -145,16 +146,16 @@ def reduced(given: Array, own: Array, scale: float, present: Array | None) -> It
     for axis in range(own.ndim):
         if given.shape != own.shape[:axis] + own.shape[axis + 1 :] or own.shape[axis] < 2:
             continue
-        what = {1: "position" if own.ndim == 3 else "head"}.get(axis, f"entry of axis {axis}")
+        what = {1: "position" if own.ndim == 3 else "head"}.get(axis, f"row of axis {axis}")
         yield Due(f"its first {what}", given, own.take(0, axis), scale)
         yield Due(f"its last {what}", given, own.take(-1, axis), scale)
-        yield Due(f"its mean over each {what}", given, own.mean(axis), scale)
-        yield Due(f"its sum over each {what}", given, own.sum(axis), scale * own.shape[axis])
-        yield Due(f"its largest over each {what}", given, own.max(axis), scale)
+        yield Due(f"its mean over {what}s", given, own.mean(axis), scale)
+        yield Due(f"its sum over {what}s", given, own.sum(axis), scale * own.shape[axis])
+        yield Due(f"its largest over {what}s", given, own.max(axis), scale)
         if axis == 1 and own.ndim == 3 and present is not None and present.shape == own.shape[:2]:
             part = present / np.maximum(present.sum(1, keepdims=True), 1)
             mean = (own * part[..., None]).sum(1)
-            yield Due(f"its mean over each {what} without padding", given, mean, scale)
+            yield Due(f"its mean over {what}s without padding", given, mean, scale)
 
 
 def with_mask(given: Array, own: Array, scale: float, probs: Array | None, bar: float) -> str:
@@ -169,7 +170,7 @@ def with_mask(given: Array, own: Array, scale: float, probs: Array | None, bar: 
     return MASK if Due("", given[open_], own[open_], scale).holds(bar) else ""
 
 
-# ---- A single number ---------------------------------------------------------------------------------------------------
+# ---- A single number -------------------------------------------------------------------------------------------------
 def numbers(given: Array, own: Array, scale: float, counts: Mapping[str, int], terms: int) -> Iterator[Due]:
     """A loss summed or averaged over something else, or a function of it."""
     if given.size != 1 or own.size != 1 or not own.any():
@@ -210,22 +211,23 @@ def counts(case: Any) -> dict[str, int]:
         if "label" in name and array.ndim == 2 and array.dtype.kind == "i":
             found[f"labels of {name}" if name != "labels" else "labels"] = int((array != -100).sum())
             found[f"{name} from the second position on"] = int((array[:, 1:] != -100).sum())
-        elif "weight" in name or "mask" in name:
+        elif name.endswith(("weights", "mask")):
             found[f"those of {name} that are not 0"] = int(np.count_nonzero(array))
         found[f"all of {name}"] = array.size
         found["rows"] = array.shape[0]
     return {words: n for i, (words, n) in enumerate(found.items()) if n not in [*found.values()][:i]}
 
 
-# ---- All of them -------------------------------------------------------------------------------------------------------
+# ---- All of them -----------------------------------------------------------------------------------------------------
 class Known(NamedTuple):
-    """What forms are made with, of a case. heads: sizes that a head may have."""
+    """What forms are made with, of a case. heads: sizes that a head may have; clip: of the norm."""
 
     masks: dict[str, Array]
     counts: dict[str, int]
     heads: list[int]
     present: Array | None
     terms: int
+    clip: float
 
     @classmethod
     def of(cls, case: Any, known: axes.Axes) -> "Known":
@@ -234,12 +236,16 @@ class Known(NamedTuple):
         widths = {e.shape[-1] for k, e in case.entries.items() if k.startswith("forward/") and len(e.shape) == 3}
         sizes = sorted({width // n for width in widths for n in known.heads if width % n == 0} - {1})
         terms = sum(key.startswith("forward/loss.") for key in case.entries)
-        return cls(keep, counts(case), sizes, axes.mask(case), terms)
+        clip = (case.facts["optimizer"] or {}).get("clip_norm") or math.inf
+        return cls(keep, counts(case), sizes, axes.mask(case), terms, clip)
 
 
 def itself(known: Known, key: str, given: Array, own: Array, scale: float,
            others: Mapping[str, Array]) -> Iterator[Due]:  # fmt: skip
     """The forms that a tensor may have been given in. others: what may have been added, by name."""
+    if key.endswith("/gradient_norm"):
+        least = np.minimum(own, known.clip)
+        yield Due("after clipping", given, least, float(least.max()))
     if own.size == 1:
         yield from numbers(given, own, scale, known.counts, known.terms if key == "forward/loss" else 0)
         return

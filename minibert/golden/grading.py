@@ -81,8 +81,8 @@ def lines(name: str, source: str, found: list[Grade]) -> Iterator[str]:
     if own:
         yield printable(f"worst: {own[0].key}, relative RMS {own[0].rms:.1e}, cosine {own[0].cosine:.4f}")
     if far:
-        yield printable(f"different: {len(far)} of {answer.tensors(len(own))} farther off than int8 brings a right model "
-                        f"(relative RMS above {WORST})")  # fmt: skip
+        yield (f"different: {len(far)} of {answer.tensors(len(own))} farther off than int8 brings a right model, with "
+               f"relative RMS above {WORST}")  # fmt: skip
         yield "do: check the same model in float32: there a mistake has a name"
         return
     yield "a grade is no verdict: int8's error depends on its calibration, so it claims no level"

@@ -116,7 +116,7 @@ class Pool:
     def added(self, key: str, own: np.ndarray) -> dict[str, np.ndarray]:
         """By name what may be missing of a tensor, or be too much: biases and other outputs."""
         name, found = key.partition("/")[2], {}
-        for other, how, array in self.others.get(own.shape[-1:], []):
+        for other, _, array in self.others.get(own.shape[-1:], []):
             if other.startswith("weights/") and other.endswith("bias"):
                 mine = other.removeprefix("weights/").startswith(name)
                 found.setdefault("its bias" if mine else other, array)
@@ -183,7 +183,7 @@ def _of(pool: Pool, row: Row, array: np.ndarray) -> Mixup | None:
     def equal(given: np.ndarray, truth: np.ndarray, *keys: str) -> bool:
         within = pool.bar(row.key, *keys) * float(np.abs(truth).max(initial=0))
         alike = bool(within) and given.shape == truth.shape and float(np.abs(given - truth).max()) <= within
-        return alike and (truth.size == 1 or forms.enough(truth, within))
+        return alike and (truth.size == 1 or forms.enough(truth, within, bits=forms.EQUAL_BITS))
 
     own = np.asarray(pool.case.tensor(row.key))
     if (row.ratio or np.inf) < NEARER:
@@ -215,7 +215,8 @@ def _formed(pool: Pool, row: Row, array: np.ndarray, single: bool) -> Mixup | No
         if words:
             return Mixup(key, ITSELF, words, True)
     constant = array.size > 1 and (array == array.flat[0]).all()
-    if constant or not np.isfinite(array).all() or key.startswith("steps/"):
+    state = key.startswith("steps/") and array.size > 1
+    if constant or state or not np.isfinite(array).all():
         return None
     if key.startswith("gradients/") and not single:
         return None
