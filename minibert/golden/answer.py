@@ -4,10 +4,12 @@ would have said, in at most ten lines that fit 80 columns.
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from minibert.config import shown
 from minibert.errors import printable
+from minibert.golden import kills
 from minibert.golden.compare import BAD, EXPLAINED, Row
 
 LINES, COLUMNS = 10, 80
@@ -17,8 +19,15 @@ def lines(report: Any) -> list[str]:
     """The answer as text, nothing of it longer than 80 columns."""
     first = [line for text in first_lines(report) for line in _fitted(text, 2)] if report.first is not None else []
     advice = _fitted(f"do: {next_step(report)}", 2)
-    held = [*first, *advice, *(_fitted(others(report), 2) if report.first is not None else [])]
-    mistake = _fitted(cause(report), max(1, min(3, LINES - 1 - len(held))))
+    said = _fitted(others(report), 2) if report.first is not None else []
+    known, least = cause(report), 3 if report.mixups else 1  # two names take three lines
+    if LINES - 1 - len([*first, *advice, *said]) < min(least, len(_fitted(known, 3))):
+        said = _fitted(others(report), 1)
+    held = [*first, *advice, *said]
+    mistake = _fitted(known, max(1, min(3, LINES - 1 - len(held))))
+    if report.mixups and mistake and mistake[-1].endswith(" …"):
+        held = [*first, *advice]
+        mistake = _fitted(known, max(1, min(3, LINES - 1 - len(held))))
     return [*_fitted(headline(report), max(1, LINES - len(mistake) - len(held))), *mistake, *held]
 
 
@@ -48,7 +57,8 @@ def headline(report: Any) -> str:
         return f"right: rounding explains {'all ' if counted > 1 else 'the '}{tensors(counted)}{more}"
     if report.variant is not None:
         differs = f"{wrong} of {tensors(counted)} differ{s(wrong)}"
-        return f"acceptable: {differs}, as in a variant that is right if declared"
+        declared = "right if declared" if _open(report) else "declared"
+        return f"acceptable: {differs}, as in a variant that is {declared}"
     are = "is" if wrong == 1 else "are"
     if all(row.floor == 0 for row in report.supplied):
         return f"different: {wrong} of {counted} {are} not equal"
@@ -67,11 +77,15 @@ def s(count: int) -> str:
 
 def cause(report: Any) -> str:
     """The mistake, or the wrong tensors, in a sentence; "" where nothing is wrong."""
+    mixed = report.mixups
     if report.diagnosis is None:
-        more = f", and {len(report.mixups) - 1} more" if len(report.mixups) > 1 else ""
-        return f"the wrong tensor: {report.mixups[0]}{more}" if report.mixups else ""
+        return _wrong_tensors(mixed) if mixed else ""
     if report.diagnosis.kind == "unknown" and not report.diagnosis.mistakes:
-        return "no known mistake explains this"
+        other = next((one for one in mixed if report.first is not None and one.key == report.first.key), None)
+        if report.looks is not None and report.looks.everywhere:
+            looks = f"it looks as if computed in {report.looks}: every error is within what that does"
+            return f"{looks}, and no known mistake explains them"
+        return "no known mistake explains this" + (f"; given, or computed, {was(other)}" if other else "")
     if report.dtype == "int64":  # tokens, whose lines begin with the text
         named = "; ".join(f"{found.id} {found.mistake.title}" for found in report.diagnosis.mistakes)
         return f"{'the mistake is' if report.diagnosis.kind == 'mistake' else 'one of these mistakes it is:'} {named}"
@@ -79,6 +93,21 @@ def cause(report: Any) -> str:
     if left is None or report.diagnosis.kind in ("unknown", "unfinished"):
         return line
     return f"{line.replace('the mistake is', 'one mistake is', 1)}; and something else is wrong, from {left} on"
+
+
+def was(mixup: Any) -> str:
+    """ "was X under the name Y"."""
+    return f"for {mixup.key} was {mixup.equals}{f', {mixup.how}' if mixup.how else ''}"
+
+
+def _wrong_tensors(mixed: Sequence[Any]) -> str:
+    """All in a sentence: what they have in common first."""
+    if len(mixed) == 1:
+        return f"the wrong tensor: {mixed[0]}"
+    hows = {mixup.how for mixup in mixed}
+    if len(hows) == 1 and "" not in hows:
+        return f"{len(mixed)} wrong tensors, each {mixed[0].how}: {mixed[0].key} is {mixed[0].equals}, …"
+    return f"the wrong tensor: {mixed[0]}, and {len(mixed) - 1} more"
 
 
 def brief(report: Any) -> str:
@@ -124,7 +153,7 @@ def next_step(report: Any) -> str:
     if report.verdict in NEXT:
         return NEXT[report.verdict](report)
     if report.diagnosis is None:
-        return "give the tensor itself under that name: repair the hook, or the map of names"
+        return _given(report)
     return _unknown(report)
 
 
@@ -144,13 +173,39 @@ def _repair(report: Any) -> str:
     return f"right is {entry.right}{clause}; `minibert mistakes {entry.id}`"
 
 
-def _declarable(report: Any) -> dict[str, None]:
-    return dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)
+def _open(report: Any) -> list[str]:
+    """The ids of the variants that are not declared yet."""
+    ids = dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)
+    return [id for id in ids if id not in report.declared]
+
+
+def _variant(report: Any) -> str:
+    undeclared = _open(report)
+    return f"say so where you publish it: --declare {' '.join(undeclared)}" if undeclared else _right(report)
+
+
+def _tie(report: Any) -> str:
+    """The case of the same family, or else of ops, that tells most of a tie apart, if any does."""
+    ids = [*dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)]
+    best, apart = None, 1
+    for folder in (report.case.name.partition("/")[0], "ops"):
+        held = kills.read(folder)
+        for case in dict.fromkeys(case for id in ids for case in held.get(id, {})):
+            shown = {held[id][case].key if case in held.get(id, {}) else None for id in ids}
+            if len(shown) > apart and f"{folder}/{case}" != report.case.name:
+                best, apart = f"{folder}/{case}", len(shown)
+        if best is not None:
+            of = "them" if apart == len(ids) else f"{apart} of the {len(ids)}"
+            return f"case {best} tells {of} apart: check it, too"
+    told = " and ".join(f"`minibert mistakes {id}`" for id in ids[:2])
+    return f"see what is right of each: {told}" if told else "undo it"
 
 
 def _unknown(report: Any) -> str:
     """Where to look, by what the block of the first divergence gives by itself."""
     row: Row | None = report.first
+    if report.looks is not None:
+        return f"if you compute in {report.looks}, say so: --dtype {' or '.join(report.looks.names)}"
     if row is None or row.status in ("nan", "shape") or row.alone is None:
         return "repair it first: what follows is its consequence (`minibert docs PORTING`)"
     if row.alone <= EXPLAINED:
@@ -160,16 +215,23 @@ def _unknown(report: Any) -> str:
     return f"look at {row.key}, given what goes into it; then at its ops alone (cases ops/…)"
 
 
+def _given(report: Any) -> str:
+    """What to do about a wrong tensor."""
+    if any(mixup.form for mixup in report.mixups):
+        return "repair how it is written out, not the model: what is computed from it is right"
+    return "give the tensor itself under that name: repair the hook, or the map of names"
+
+
 NEXT = {
     "right": _right,
     "mistake": _repair,
     "pair": _repair,
     "several": _repair,
-    "tie": lambda report: "another case may tell them apart (`minibert mistakes ID` says which shows each)",
-    "variant": lambda report: f"say so where you publish it: --declare {' '.join(_declarable(report))}",
-    "explained": lambda report: "undo it" if report.diagnosis else
-    "give the tensor itself under that name: repair the hook, or the map of names",
-    "unfinished": lambda report: "leave out --seconds: then all known mistakes are tried",
+    "tie": _tie,
+    "variant": _variant,
+    "explained": lambda report: "undo it" if report.diagnosis else _given(report),
+    "unfinished": lambda report: _unknown(report) if report.looks else
+    "leave out --seconds: then all known mistakes are tried",
 }  # fmt: skip
 
 

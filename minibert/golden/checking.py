@@ -3,8 +3,10 @@
 import argparse
 import copy
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -146,7 +148,7 @@ def check(
 
 
 def _graded(case: Path, given: Path, names: Path | None, layout: str, json: Path | None) -> int:
-    """Prints how far each tensor lies from the case's; 0, for it is no verdict."""
+    """Prints how far each tensor lies from the case's; 1 where one is farther off than int8 brings a right model."""
     golden = cases.read(case)
     tensors = golden.facts["kind"] not in ("tokenizer", "masking")
     require(tensors, f"case {golden.name} holds no tensors that int8 could move")
@@ -156,7 +158,7 @@ def _graded(case: Path, given: Path, names: Path | None, layout: str, json: Path
         print(filled(line, sys.stdout))
     if json is not None:
         atomic.write_text(json, levels.dumps(grading.fields(golden.name, str(given), found)))
-    return 0
+    return int(bool(grading.different(found)))
 
 
 def report_of(
@@ -186,8 +188,29 @@ def report_of(
     fits = precision.fits(values, held.dtype)
     dtype = dtype or fits
     require(dtype in candidate.PRECISIONS, f"dtype {dtype!r}: one of {', '.join(candidate.PRECISIONS)}")
+    held = held._replace(read=[*held.read, *_renamed(golden, stored, held.unknown)])
     with doing("comparing the tensors"), np.errstate(all="ignore"):  # a candidate's numbers may be of any size
-        return _compared(golden, held, str(given), dtype, weights, seconds, declare)._replace(fits=fits)
+        found = _compared(golden, held, str(given), dtype, weights, seconds, declare)
+        looks = found.looks if fits == dtype else None  # whose numbers are narrower has been told so
+        return found._replace(fits=fits, looks=looks, declared=_spelled(declare))
+
+
+def _spelled(declare: Sequence[str]) -> tuple[str, ...]:
+    """The ids as the catalogue spells them."""
+    if not declare:
+        return ()
+    from minibert.mistakes import CATALOGUE
+
+    return tuple(id.upper() if id.upper() in CATALOGUE else id for id in declare)
+
+
+def _renamed(golden: cases.Case, stored: Iterable[str], unknown: Collection[str]) -> Iterator[dict[str, Any]]:
+    """A note as of `layouts.notes` for each other name of a leaf that was read as the case's."""
+    leaf = lambda name: re.split(r"[./]", name)[-1]  # noqa: E731
+    own, given = {*map(leaf, golden.entries)}, [name for name in stored if name not in unknown]
+    for theirs, ours in sources.LEAVES.items():
+        if theirs not in own and (names := [name for name in given if leaf(name) == theirs]):
+            yield {"read": f"{theirs} read as {ours}", "names": names}
 
 
 def _compared(
@@ -203,7 +226,10 @@ def _compared(
     judged, diagnosis, wrong = rows, None, _mixups(golden, held, rows, dtype, subject)
     if any(row.status in BAD and row.status != "shape" for row in rows) and not mixups.harmless(rows, wrong):
         owed = _owed(golden, held, rows, weights)
-        diagnosis = _diagnosis(owed, held, dtype, seconds, declared, {mixup.key for mixup in wrong})
+        others = {mixup.key for mixup in wrong if not mixup.form}
+        diagnosis = _as_declared(_diagnosis(owed, held, dtype, seconds, declared, others), _spelled(declared))
+        if diagnosis is not None and diagnosis.mistakes and diagnosis.unexplained is None:
+            wrong = [mixup for mixup in wrong if not mixup.form]  # they are that mistake's
         if diagnosis is not None and diagnosis.kind == "variant":
             judged = _rejudged(golden, held, dtype, diagnosis, weights)
     fine = first is None or (diagnosis is not None and diagnosis.kind == "variant" and not shapes)
@@ -213,7 +239,19 @@ def _compared(
     found = report.Report(
         golden, held, source, dtype, rows, first, reached, diagnosis, int(not fine), wrong, cut_off
     )
+    if diagnosis is not None and diagnosis.kind in ("unknown", "unfinished") and not diagnosis.mistakes:
+        found = found._replace(looks=precision.looks(
+            rows, dtype, lambda name: compare(golden, held.tensors, name, held.partial, alone, shapes),
+            lambda: grading.like(grading.grades(golden, held.tensors, held.partial))))  # fmt: skip
     return found._replace(code=1) if found.strange else found
+
+
+def _as_declared(diagnosis: Any, declared: Sequence[str]) -> Any:
+    """The diagnosis, in whose words what is declared is no condition."""
+    if diagnosis is None or diagnosis.kind != "variant" or not {*diagnosis.ids} <= {*declared}:
+        return diagnosis
+    lines = [line.replace("acceptable variant, if declared:", "as declared:", 1) for line in diagnosis.lines]
+    return replace(diagnosis, lines=lines)
 
 
 def _mixups(
@@ -310,6 +348,11 @@ def _diagnosis(
     other = {key.replace("forward/", "gradients/") for key in held.unshared}
     whole = {key: array for key, array in held.tensors.items() if key not in other}
     found = mistakes.diagnose(golden, whole, dtype, seconds, declared)
+    chosen = [one for one in found.mistakes if one.id in _spelled(declared)]
+    idle = {one.id for one in chosen if not _shows(golden, held, one.mutant, dtype)}
+    if idle:
+        declared = [id for id in _spelled(declared) if id not in idle]
+        found = mistakes.diagnose(golden, whole, dtype, seconds, declared)
     rest = {key: array for key, array in whole.items() if key not in mixed}
     if not mixed or (found.kind != "unknown" and found.unexplained is None):
         return found
@@ -317,12 +360,21 @@ def _diagnosis(
     return found if found.kind != "right" else None
 
 
+def _shows(golden: cases.Case, held: candidate.Candidate, mutant: Any, dtype: str) -> bool:
+    """Whether a mutant changes any of the tensors that were given."""
+    with cases.replaying(golden):
+        made = observe(mutant.change(golden.subject()), tuple(golden.facts["steps"]))
+        made = mutant.after(made) if mutant.after else made
+    given = {key: array for key, array in made.items() if key in held.tensors}
+    return any(row.status in BAD for row in compare(golden, given, dtype))
+
+
 def _owed(golden: cases.Case, held: candidate.Candidate, rows: list[Row], weights: Path | None) -> cases.Case:
     """The case with its weights at hand, without positions that were not given, and without padding where the
-    candidate's is its own or was never computed.
+    candidate's is its own, was never computed, or is made of what was not given.
     """
     masks = padding.unread(golden)
-    if not any(row.status == "padding" for row in rows):
+    if not held.partial and not any(row.status == "padding" for row in rows):
         masks = padding.skipped(masks, held.tensors)
     for key, given in held.partial.items():
         shape = golden.entries[key].shape

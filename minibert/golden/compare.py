@@ -132,7 +132,8 @@ def compare(
         row = _compared(key, got, due, entry.scale, floor(entry, dtype))
         if row.status in BAD and key in unread:
             owed = np.where(unread[key], truth, whole)[chosen]
-            apart = _owed(row, _compared(key, owed, due, entry.scale, floor(entry, dtype)), whole[unread[key]])
+            apart = _compared(key, owed, due, entry.scale, floor(entry, dtype))
+            apart = _owed(row, apart, bool(partial) or padding.uncomputed(whole[unread[key]]))
             if apart is not row and key in alone:
                 alone[key] = np.where(unread[key], truth, alone[key])
             got, row = (got, row) if apart is row else (owed, apart)
@@ -168,11 +169,13 @@ def _pardoned(rows: list[Row]) -> list[Row]:
     return [row._replace(status="right") if row.status == "suspect" else row for row in rows]
 
 
-def _owed(row: Row, owed: Row, beside: np.ndarray) -> Row:
-    """A bad row, without padding where it is right otherwise or the padding was never computed."""
+def _owed(row: Row, owed: Row, unknown: bool) -> Row:
+    """A bad row, without padding where it is right otherwise, or unknown what it is made of: the padding was never
+    computed, or other tensors came without it.
+    """
     if owed.status == "right":
         return row._replace(status="padding")
-    return owed if padding.uncomputed(beside) else row
+    return owed if unknown else row
 
 
 def first_divergence(rows: list[Row]) -> Row | None:

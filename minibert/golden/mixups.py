@@ -1,17 +1,20 @@
-"""The wrong tensor: what differs from what is due, but is another tensor of the case, or the same one turned.
+"""The wrong tensor: what differs from what is due, but is another tensor of the case, the same one turned, or an
+elementary function of either (`forms`).
 
 A hook one layer off, a norm's input for its output, query and key under each other's names, a gradient that lies the
-other way: no arithmetic is wrong, so no known mistake explains it, and the repair is in the name or in the dump.
+other way, probabilities for logits: no arithmetic is wrong, so no known mistake explains it, and the repair is in the
+name or in the dump.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minibert import families, objective, trace
-from minibert.golden import axes, compare
+from minibert.golden import axes, compare, forms
 from minibert.golden.compare import BAD, EXPLAINED, Row
 from minibert.golden.subject import Subject, observe, row_shape
 from minibert.pairs import PAIRS, observing
@@ -19,14 +22,19 @@ from minibert.pairs import PAIRS, observing
 NEARER = 8  # times that another tensor must be nearer than the one that is due
 LOW = 0.01  # a floor beyond which many a tensor is like another
 SCALAR = 1e-5  # of a single number, the floor above which equality says little
+ITSELF = "itself"
+MOST = 24  # tensors that are held against all forms, in the order in which they are computed
 
 
 class Mixup(NamedTuple):
-    """key: the case's name of what was given; equals: what it is; how: as what, in words, "" if just that."""
+    """key: the case's name of what was given; equals: what it is; how: as what, in words, "" if just that; form:
+    whether it is so but for an elementary function.
+    """
 
     key: str
     equals: str
     how: str
+    form: bool = False
 
     def __str__(self) -> str:
         return f"{self.key} is {self.equals}{f', {self.how}' if self.how else ''}"
@@ -41,23 +49,83 @@ def found(
     bad = [row for row in rows if row.status in BAD and row.key in given]
     if not bad:
         return []
-    known = axes.Axes(case)
-    others: dict[tuple[int, ...], list[tuple[str, str, np.ndarray]]] = {}
-    for key, how, array in _pool(case, subject):
-        others.setdefault(array.shape, []).append((key, how, array))
-    return [mixup for row in bad if (mixup := _of(case, known, row, np.asarray(given[row.key]), dtype, others))]
+    pool = Pool(case, dtype, _pool(case, subject))
+    mixed, left = {}, []
+    for row in bad:
+        array = np.asarray(given[row.key])
+        mixup = _of(pool, row, array)
+        mixed |= {row.key: mixup} if mixup else {}
+        if not mixup and (row.alone is None or row.alone > EXPLAINED):
+            left.append(row)
+    gradients = sum(row.key.startswith("gradients/") for row in bad)
+    for row in [row for row in compare.causal(rows) if row in left][:MOST]:
+        mixup = _formed(pool, row, np.asarray(given[row.key]), gradients == 1)
+        mixed |= {row.key: mixup} if mixup else {}
+    return [mixed[row.key] for row in bad if row.key in mixed]
 
 
 def harmless(rows: list[Row], mixed: list[Mixup]) -> bool:
-    """Whether all that is bad is another tensor, and something that is computed later is right: then no arithmetic is
-    wrong.
+    """Whether all that is bad is another tensor, or another form of one, and something that is computed later is right:
+    then no arithmetic is wrong. Of outputs something must be right that is made of them, where that can be told.
     """
     keys = {mixup.key for mixup in mixed}
     order = [row for row in compare.causal(rows) if row.status not in ("missing", "exempt")]
     last = max((i for i, row in enumerate(order) if row.status in BAD), default=len(order))
-    return all(row.key in keys for row in rows if row.status in BAD) and any(
-        row.status == "right" for row in order[last + 1 :]
-    )
+    if not all(row.key in keys for row in rows if row.status in BAD):
+        return False
+    later = [row for row in order[last + 1 :] if row.status == "right"]
+    if any(mixup.how == forms.LOG_SOFTMAX for mixup in mixed):
+        return False  # a loss of them is right as well
+    if any(mixup.form and mixup.key.startswith("gradients/") for mixup in mixed):
+        later = [row for row in later if row.key.startswith("steps/")]  # which alone are made of gradients
+    shown = all(_made_of(row.key) for row in order[last : last + 1]) and any(row.alone is not None for row in order)
+    if not shown or any(mixup.how == forms.MASK for mixup in mixed):
+        return bool(later)
+    return any(row.alone is not None and row.alone > EXPLAINED for row in later)
+
+
+def _made_of(key: str) -> bool:
+    """Whether a row behind it tells, by what its own block gives, that it is made of this."""
+    return key.startswith("forward/") and not key.startswith("forward/loss")
+
+
+class Pool:
+    """All that a tensor may be instead. others: by shape (key, how, array)."""
+
+    def __init__(self, case: Any, dtype: str, held: Iterator[tuple[str, str, np.ndarray]]):
+        self.case, self.dtype, self.axes = case, dtype, axes.Axes(case)
+        self.others: dict[tuple[int, ...], list[tuple[str, str, np.ndarray]]] = {}
+        for key, how, array in held:
+            self.others.setdefault(array.shape, []).append((key, how, array))
+
+    @cached_property
+    def known(self) -> forms.Known:
+        """What forms are made with."""
+        return forms.Known.of(self.case, self.axes)
+
+    def bar(self, *keys: str) -> float:
+        """The error up to which rounding explains these, over their scale; 0 where there is no floor."""
+        entries = self.case.entries
+        floors = [compare.floor(entries[key], self.dtype) or 0.0 for key in keys if key in entries]
+        return EXPLAINED * min(max(floors, default=0.0), LOW)
+
+    def computed(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Those of the forward pass."""
+        return (one for held in self.others.values() for one in held if one[0].startswith("forward/"))
+
+    def added(self, key: str, own: np.ndarray) -> dict[str, np.ndarray]:
+        """By name what may be missing of a tensor, or be too much: biases and other outputs."""
+        name, found = key.partition("/")[2], {}
+        for other, _, array in self.others.get(own.shape[-1:], []):
+            if other.startswith("weights/") and other.endswith("bias"):
+                mine = other.removeprefix("weights/").startswith(name)
+                found.setdefault("its bias" if mine else other, array)
+        found = dict(sorted(found.items(), key=lambda item: item[0] != "its bias"))
+        for other, how, array in self.computed():
+            fits = array.ndim == own.ndim and all(a in (1, b) for a, b in zip(array.shape, own.shape, strict=True))
+            if fits and other != key:
+                found[f"{other}{f' {how}' if how else ''}"] = array
+        return found
 
 
 def _pool(case: Any, subject: Subject | None) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -104,35 +172,68 @@ def _starts(path: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
 
 
-def _of(
-    case: Any, known: axes.Axes, row: Row, array: np.ndarray, dtype: str, others: Mapping[tuple[int, ...], list]
-) -> Mixup | None:
-    floor = compare.floor(case.entries[row.key], dtype)
+def _of(pool: Pool, row: Row, array: np.ndarray) -> Mixup | None:
+    """What is another tensor, or the same turned."""
+    floor = compare.floor(pool.case.entries[row.key], pool.dtype)
     if not floor or not np.isfinite(array).all() or not array.size or (array.size == 1 and floor > SCALAR):
         return None
     if array.size > 1 and (array == array.flat[0]).all():
         return None
-    bar = EXPLAINED * min(floor, LOW)
 
-    def equal(given: np.ndarray, truth: np.ndarray) -> bool:
-        scale = float(np.abs(truth).max(initial=0))
-        return bool(scale) and given.shape == truth.shape and float(np.abs(given - truth).max()) <= bar * scale
+    def equal(given: np.ndarray, truth: np.ndarray, *keys: str) -> bool:
+        within = pool.bar(row.key, *keys) * float(np.abs(truth).max(initial=0))
+        alike = bool(within) and given.shape == truth.shape and float(np.abs(given - truth).max()) <= within
+        return alike and (truth.size == 1 or forms.enough(truth, within, bits=forms.EQUAL_BITS))
 
-    own = np.asarray(case.tensor(row.key))
-    off = (row.ratio or np.inf) * floor
-    if off < NEARER * floor:
+    own = np.asarray(pool.case.tensor(row.key))
+    if (row.ratio or np.inf) < NEARER:
         return None
-    for how, turned in _turned(known, row.key, array, own.shape):
+    for how, turned in _turned(pool.axes, row.key, array, own.shape):
         if equal(turned, own):
-            return Mixup(row.key, "itself", how)
-    forms = [("", array)] + ([("transposed", array.T)] if array.ndim == 2 else [])
-    for how, form in forms:
-        equals = [(key, inside) for key, inside, truth in others.get(form.shape, ())
-                  if (key != row.key or inside) and equal(form, truth)]  # fmt: skip
+            return Mixup(row.key, ITSELF, how)
+    shapes = [("", array)] + ([("transposed", array.T)] if array.ndim == 2 else [])
+    for how, form in shapes:
+        equals = [(key, inside) for key, inside, truth in pool.others.get(form.shape, ())
+                  if (key != row.key or inside) and equal(form, truth, key)]  # fmt: skip
         if equals:
             key, inside = min(equals, key=lambda one: _far(row.key, *one))
             return Mixup(row.key, key, ", ".join(filter(None, (inside, how, _relation(row.key, key)))))
     return None
+
+
+def _formed(pool: Pool, row: Row, array: np.ndarray, single: bool) -> Mixup | None:
+    """What is a function of the tensor, or of another. single: whether no other gradient is wrong."""
+    bar, key = pool.bar(row.key), row.key
+    own = np.asarray(pool.case.tensor(key), np.float64)
+    if not bar or not array.size or (array.size == 1 and bar > EXPLAINED * SCALAR) or (row.ratio or np.inf) < NEARER:
+        return None
+    array = array.astype(np.float64)
+    scale = float(np.abs(own).max(initial=0))
+    if key.endswith("scores"):
+        probs = key.replace("scores", "probs")
+        words = forms.with_mask(array, own, scale, pool.case.tensor(probs) if probs in pool.case.entries else None, bar)
+        if words:
+            return Mixup(key, ITSELF, words, True)
+    constant = array.size > 1 and (array == array.flat[0]).all()
+    state = key.startswith("steps/") and array.size > 1
+    if constant or state or not np.isfinite(array).all():
+        return None
+    if key.startswith("gradients/") and not single:
+        return None
+    with np.errstate(all="ignore"):
+        for due in forms.itself(pool.known, key, array, own, scale, pool.added(key, own)):
+            if due.holds(bar):
+                return Mixup(key, ITSELF, due.words, True)
+        if not key.startswith("forward/") or array.size == 1:
+            return None
+        found = []
+        for other, how, truth in pool.computed():
+            if other != key and truth.ndim - array.ndim in (0, 1) and truth.size >= array.size:
+                size = float(np.abs(truth).max(initial=0))
+                due = next((due for due in forms.another(pool.known, array, truth.astype(np.float64), size)
+                            if due.holds(pool.bar(key, other))), None)  # fmt: skip
+                found += [(_far(key, other, how), other, ", ".join(filter(None, (how, due.words))))] if due else []
+    return Mixup(key, *min(found)[1:], True) if found else None
 
 
 def _turned(

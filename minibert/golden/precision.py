@@ -8,13 +8,18 @@ A dump of mixed precision is judged in the least precise one that half of its te
 stored in. Judged tensor by tensor, what a float32 norm makes of bfloat16 products would be a false alarm: it has
 float32's digits, but not its error. Fewer than half are no precision but a place where it was lost (a norm in float16),
 which the diagnosis then names.
+
+Who computes in a narrow format and hands out sums of it has numbers of the wider one, with the narrow one's error. That
+can't be told from a small mistake by the numbers, so it is only said (`looks`), where no known mistake explains them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from minibert.golden.candidate import PRECISIONS
+from minibert.golden.compare import BAD, EXPLAINED, ROUNDOFF, Row
 
 Array = np.ndarray
 
@@ -33,6 +38,42 @@ def fits(tensors: Mapping[str, Array], stored: str) -> str:
         if told and 2 * sum(own >= place for own in told) >= len(told):
             return PRECISIONS[place]
     return stored
+
+
+FEW = 3  # tensors that must be off by themselves
+SHARE = 0.7  # of those that are computed
+
+
+class Looks(NamedTuple):
+    """What a candidate's errors look like. names: of precisions, the most precise first, "int8" last; everywhere:
+    whether almost every block is off by itself, as rounding would have it, and a mistake would not.
+    """
+
+    names: tuple[str, ...]
+    everywhere: bool
+
+    def __str__(self) -> str:
+        return " or ".join(filter(None, (", ".join(self.names[:-1]), self.names[-1])))
+
+
+def looks(
+    rows: Sequence[Row], dtype: str, judged: Callable[[str], Sequence[Row]], eight_bits: Callable[[], bool]
+) -> Looks | None:
+    """The formats below dtype in which nothing would be wrong; None where there is none.
+
+    rows: in dtype; judged: rows in another precision; eight_bits: whether all lies as near as int8 comes, which is
+    asked where float16 comes nearer than the candidate.
+    """
+    if any(row.status in ("nan", "shape") for row in rows):
+        return None
+    own = [row for row in rows if row.ratio is not None and row.status != "exempt" and row.floor > ROUNDOFF[dtype]]
+    off = [row for row in own if (row.ratio if row.alone is None else row.alone) > EXPLAINED and row.status != "right"]
+    everywhere = len(off) >= max(FEW, SHARE * len(own))
+    narrower = [name for name in PRECISIONS[PRECISIONS.index(dtype) + 1 :] if name != "float32"]
+    fine = [name for name in narrower if not any(row.status in BAD for row in judged(name))]
+    if "float16" not in fine and (everywhere or fine) and eight_bits():
+        fine.append("int8")
+    return Looks(tuple(fine), everywhere) if fine else None
 
 
 def held(array: Array, stored: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minibert import __version__
 from minibert.config import shown
 from minibert.errors import printable
-from minibert.golden import answer, kills, levels, others, sources
+from minibert.golden import answer, forms, kills, levels, others, precision, sources
 from minibert.golden.answer import short, times, value
 from minibert.golden.candidate import PRECISIONS, Candidate
 from minibert.golden.compare import BAD, EXPLAINED, SLOTS, Row
@@ -25,7 +25,8 @@ class Report(NamedTuple):
     """All that a check found. source: what the candidate is called; dtype: the precision it is judged in; diagnosis: of
     `minibert.mistakes`, or None; mixups: the wrong tensors; cut_off: whether what goes into the block of the first
     divergence was supplied; fits: the precision that its numbers are of; promised: the levels that a program says it
-    gives; asked: the precision that it was asked for.
+    gives; asked: the precision that it was asked for; looks: the precision that its errors look like; declared: the
+    ids of what it is said to do otherwise.
     """
 
     case: Any
@@ -42,6 +43,8 @@ class Report(NamedTuple):
     fits: str | None = None
     promised: tuple[int, ...] = ()
     asked: str | None = None
+    looks: precision.Looks | None = None
+    declared: Sequence[str] = ()
 
     @property
     def variant(self) -> str | None:
@@ -167,11 +170,20 @@ def remarks(report: Report) -> list[str]:
     lacking = [f"L{one.number}" for one in report.levels if one.number in report.promised and one.state == "missing"]
     if lacking:
         lines.append(f"levels that the program says it gives, and does not: {', '.join(lacking)}")
+    unseen = [id for id in report.declared if report.diagnosis is None or id not in report.diagnosis.ids]
+    if unseen:
+        lines.append(f"declared, and not seen in these tensors: {', '.join(unseen)}")
     if report.beside:
         lines.append(f"differs only on padding, which nobody reads: {answer.tensors(report.beside)}")
+        masked = [row.key for row in report.rows if row.status == "padding" and _behind_mask(row)]
+        lines += [f"of these behind the mask, where the case has them before it: {_counted(masked)}"] if masked else []
     if report.ruled_out:
         lines.append(f"known mistakes that would have shown in these tensors: {len(report.ruled_out)}")
     return lines
+
+
+def _behind_mask(row: Row) -> bool:
+    return row.key.endswith("scores") and row.got is not None and row.got <= forms.MASKED
 
 
 def _counted(names: Sequence[str]) -> str:
@@ -298,7 +310,11 @@ def fields(report: Report) -> dict[str, Any]:
         "dtype": report.dtype,
         "verdict": report.verdict,
         "mistakes": [] if diagnosis is None else [_json_found(found) for found in diagnosis.mistakes],
-        "precision": {"judged": report.dtype, "fits": report.fits if report.fits != report.dtype else None},
+        "precision": {
+            "judged": report.dtype,
+            "fits": report.fits if report.fits != report.dtype else None,
+            **({"looks_like": [*report.looks.names]} if report.looks else {}),
+        },
         "others": [{name: _json(value) for name, value in said._asdict().items()} for said in report.others],
         "first_divergence": None if report.first is None else _json_first(report),
         "diagnosis": None

@@ -160,12 +160,110 @@ def test_it_is_named_as_what_it_is(mixup):
         assert how in (None, one.how)
 
 
+def softmax(a):
+    e = np.exp(a - a.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def changed(key, change):
+    """One tensor, as a function of itself."""
+    return one(key, lambda tensors: change(tensors[key]))
+
+
+def bias(name):
+    return golden(name.partition("!")[0]).tensor(f"weights/{name.partition('!')[2]}.bias")
+
+
+def kept(name):
+    return golden(DROPOUT).tensor(f"inputs/dropout/{name}")
+
+
+DROPOUT, ELECTRA = "bert/dropout", "electra/discriminator"
+PROBS, DENSE = LAYER.format(0, "attention.self.probs"), LAYER.format(1, "output.dense")
+SCORES, QUERY = LAYER.format(0, "attention.self.scores"), LAYER.format(1, "attention.self.query")
+CAUSED, CAUSAL = "forward/transformer.h.0.attn.scores", np.tril(np.ones((9, 9), bool))
+# (case, the tensor, what is given for it, what it is, how)
+FORMS = [
+    (BERT, "forward/cls.predictions", softmax, "itself", "as probabilities (softmax of it)"),
+    (BERT, "forward/cls.seq_relationship", softmax, "itself", "as probabilities (softmax of it)"),
+    (ELECTRA, "forward/discriminator_predictions", lambda a: 1 / (1 + np.exp(-a)), "itself",
+     "as probabilities (sigmoid of it)"),
+    (BERT, "forward/loss.masked_lm", lambda a: 8 * a, "itself",
+     "summed, not averaged (8 times it: those of masked_lm_weights that are not 0)"),
+    (GPT2, "forward/loss.next_token", lambda a: 17 * a, "itself",
+     "summed, not averaged (17 times it: labels from the second position on)"),
+    (BERT, "forward/loss", lambda a: a / 2, "itself", "the mean of its 2 terms"),
+    (BERT, "forward/loss", lambda a: a / np.log(2), "itself", "in bits (divided by ln 2)"),
+    (BERT, "steps/1/gradient_norm", lambda a: np.minimum(a, 1.0), "itself", "after clipping"),
+    (BERT, QUERY, lambda a: a / 2, "itself", "times 1/√4 already"),
+    (BERT, SCORES, lambda a: a * 2, "itself", "before 1/√4"),
+    (BERT, QUERY, lambda a: a - bias(f"{BERT}!{QUERY[8:]}"), "itself", "without its bias"),
+    (BERT, PROBS, lambda a: a.mean(1), "itself", "its mean over heads"),
+    (BERT, LAYER.format(1, "output"), lambda a: a[:, 0], "itself", "its first position"),
+    (GPT2, CAUSED, lambda a: np.where(CAUSAL, a, -np.inf), "itself", "behind the mask"),
+    (GPT2, CAUSED, lambda a: np.where(CAUSAL, a, a - 1e4), "itself", "behind the mask"),
+    (DROPOUT, PROBS, lambda a: a * kept("bert.encoder.layer.0.attention.self.dropout") / 0.9, "itself",
+     "after dropout"),
+    (DROPOUT, DENSE, lambda a: a * kept("bert.encoder.layer.1.output.dropout"), "itself",
+     "after dropout, not divided by 1 - rate"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key", "change", "equals", "how"), FORMS)
+def test_a_form_is_named(name, key, change, equals, how):
+    """Nothing but this tensor is wrong, which is said of it."""
+    held = {key: np.asarray(a) for key, a in computed(name).items() if key in golden(name).entries}
+    got = found(name, held | {key: change(held[key])})
+    assert [(one.key, one.equals, one.how, one.form) for one in got] == [(key, equals, how, True)]
+
+
+def test_a_form_of_another_tensor_is_named():
+    """The pooler's input in its place."""
+    got = found(BERT, computed(BERT) | {"forward/bert.pooler": computed(BERT)[LAYER.format(1, "output")][:, 0]})
+    assert list(map(str, got)) == [f"forward/bert.pooler is {LAYER.format(1, 'output')}, its first position"]
+
+
+def test_few_numbers_in_16_bits_are_no_form():
+    """Six of them, or one, are like too much else."""
+    for key, change in (("forward/cls.seq_relationship", softmax), ("forward/loss.masked_lm", lambda a: 8 * a)):
+        assert not found(BERT, computed(BERT) | {key: change(computed(BERT)[key])}, "bfloat16")
+
+
+def test_noise_is_no_form():
+    """Neither a little of it nor a lot, wherever it is, in any precision."""
+    rng = np.random.default_rng(1)
+    for dtype in ("float32", "float16", "bfloat16"):
+        for size in (0.1, 1.0):
+            held = {key: a + size * np.abs(a).max(initial=0) * rng.standard_normal(np.shape(a))
+                    for key, a in computed(BERT).items()}  # fmt: skip
+            assert not found(BERT, held, dtype)
+
+
+def test_where_what_is_made_of_it_is_wrong_too_a_mistake_is_looked_for(tmp_path):
+    """The query scaled, with the scores of it: it was computed so. With the right scores it was only written so."""
+    held = {key: a for key, a in computed(BERT).items() if key.startswith("forward/")}
+    key, scores = QUERY, QUERY.replace("query", "scores")
+    got = checked(BERT, {**held, key: held[key] / 2}, tmp_path)
+    assert (got.code, got.diagnosis, got.verdict) == (1, None, "explained")
+    assert answer.next_step(got).startswith("repair how it is written out, not the model")
+    got = checked(BERT, {**held, key: held[key] / 2, scores: held[scores] / 2}, tmp_path, seconds=0)
+    assert got.diagnosis is not None
+
+
+def test_an_output_that_nothing_is_made_of_may_be_computed_so(tmp_path):
+    """The pooler before its tanh, with logits of tokens alone behind it."""
+    held = {key: computed(BERT)[key] for key in ("forward/bert.pooler", "forward/cls.predictions")}
+    wrong = held | {"forward/bert.pooler": computed(BERT)["forward/bert.pooler.dense"]}
+    assert checked(BERT, wrong, tmp_path).diagnosis.ids == ["H06"]
+
+
 def test_what_is_wrong_by_itself_is_no_other_tensor():
-    """Numbers off by a factor, moved, constant, noise; in bfloat16, whose floors are wide."""
+    """Numbers moved, constant, noise; in bfloat16, whose floors are wide. Those off by a factor are said to be."""
     rng = np.random.default_rng(0)
-    changes = (lambda a: 2 * a, lambda a: a + 1, np.zeros_like, lambda a: rng.standard_normal(a.shape))
-    for change in changes:
+    for change in (lambda a: a + 1, np.zeros_like, lambda a: rng.standard_normal(a.shape)):
         assert not found(BERT, {key: change(array) for key, array in computed(BERT).items()}, "bfloat16")
+    twice = found(BERT, {key: 2 * array for key, array in computed(BERT).items()}, "bfloat16")
+    assert {(one.equals, one.how) for one in twice} <= {("itself", "2 times it"), ("itself", "before 1/√4")}
 
 
 def checked(name, tensors, folder, **options):

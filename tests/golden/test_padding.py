@@ -20,12 +20,12 @@ def golden(name):
 
 
 @cache
-def computed(name, unscaled=False):
-    """Forward and backward; unscaled: without the scale of scores in layer 1."""
+def computed(name, unscaled=None):
+    """Forward and backward; unscaled: without the scale of scores in this layer."""
     calls = iter(range(1000))
 
     def around(f, args, constants):
-        if unscaled and f.__name__ == "attention" and next(calls) == 1:
+        if f.__name__ == "attention" and next(calls) == unscaled:
             constants = {**constants, "scale": 1.0}
         return f(*args, **constants)
 
@@ -33,7 +33,7 @@ def computed(name, unscaled=False):
     return {key: array for key, array in found.items() if key in golden(name).entries}
 
 
-def changed(name, change, unscaled=False):
+def changed(name, change, unscaled=None):
     """The outputs with what nobody reads replaced."""
     masks = padding.unread(golden(name))
     return {key: np.where(masks[key], change(array), array) if key in masks else array
@@ -107,15 +107,26 @@ SCORES = "forward/bert.encoder.layer.1.attention.self.scores"
 @pytest.mark.parametrize("change", LEFT)
 def test_a_mistake_elsewhere_is_seen_through_padding(change):
     """The first divergence is that of the mistake, at a token where padding was never computed."""
-    first = first_of(changed(BERT, LEFT[change], unscaled=True))
+    first = first_of(changed(BERT, LEFT[change], unscaled=1))
     assert (first.key, first.status) == (SCORES, "wrong")
     at_padding = padding.unread(golden(BERT))[SCORES][first.index]
     assert change == "something" or not at_padding
 
 
+def test_a_mistake_is_named_where_only_scores_hold_padding(tmp_path):
+    """Rows without padding: of the padding in scores of the next layer nobody knows what it is made of."""
+    case, held = golden(BERT), computed(BERT, unscaled=0)
+    present = case.tensor("inputs/input_mask") != 0
+    dump = {key: a[present] if a.ndim == 3 and a.shape[:2] == present.shape else a for key, a in held.items()}
+    got = checked(BERT, dump, tmp_path)
+    assert SCORES.replace("layer.1", "layer.0") == got.first.key
+    assert SCORES not in {row.key for row in got.own}
+    assert (got.diagnosis.kind, got.diagnosis.unexplained) == ("mistake", None), got.diagnosis.lines
+
+
 def test_a_mistake_elsewhere_is_named_through_padding(tmp_path):
     """What is otherwise on padding does not stand before its name."""
-    got = checked(BERT, changed(BERT, LEFT["something"], unscaled=True), tmp_path)
+    got = checked(BERT, changed(BERT, LEFT["something"], unscaled=1), tmp_path)
     assert (got.code, got.first.key) == (1, SCORES)
     assert got.diagnosis.kind == "mistake", got.diagnosis.lines
     bad = {row.key for row in got.rows if row.status in compare.BAD}
@@ -134,7 +145,7 @@ def test_a_mistake_is_named_from_rows_without_padding(tmp_path):
     """What was not given is no evidence; what was is."""
     present = golden(BERT).tensor("inputs/input_mask") != 0
     held = {key: array[present] if array.shape[:2] == present.shape and array.ndim == 3 else array
-            for key, array in computed(BERT, unscaled=True).items()
+            for key, array in computed(BERT, unscaled=1).items()
             if key.startswith("forward/") and not key.endswith(("scores", "probs"))}  # fmt: skip
     got = checked(BERT, held, tmp_path)
     assert got.first.key == "forward/bert.encoder.layer.1.attention.self.context"

@@ -8,10 +8,10 @@ import pytest
 
 from minibert import cli
 from minibert.checkpoint import safetensors, strictjson
+from minibert.golden import answer, checking, compare, grading, noise, precision, report
 from minibert.golden import case as cases
-from minibert.golden import checking, grading, noise, precision, report
 from minibert.golden.subject import cast, observe
-from minibert.mistakes import CATALOGUE, diagnose
+from minibert.mistakes import CATALOGUE, diagnose, words
 from minibert.mistakes.swap import sites
 
 ROUNDINGS = {name: rounding for name, (rounding, _) in noise.PRECISIONS.items()}
@@ -145,6 +145,34 @@ def test_a_right_run_in_bfloat16_is_right():
     assert diagnose(case, made, "bfloat16").kind == "right"
 
 
+def test_what_is_computed_in_bfloat16_and_not_stored_so_is_said(tmp_path):
+    """Sums in float32 of products in bfloat16: nothing in float32 explains them, and bfloat16 does."""
+    case, rng = cases.read("bert/published"), np.random.default_rng(0)
+    subject = cast(case.subject(), np.float32, (noise.rounded(ROUNDINGS["bfloat16"]),))
+    keys = [f"forward/bert.encoder.layer.{i}.output" for i in (0, 1)] + ["forward/bert.pooler"]
+    made = observe(subject, ())
+    file = tmp_path / "inside.safetensors"
+    safetensors.write(file, {k: (made[k] * (1 + 1e-5 * rng.random(made[k].shape))).astype(np.float32) for k in keys})
+    found = checking.report_of("bert/published", file, seconds=0)
+    assert (found.code, found.fits, found.looks.everywhere) == (1, "float32", True)
+    assert "bfloat16" in found.looks.names
+    assert report.fields(found)["precision"]["looks_like"] == [*found.looks.names]
+    unknown = found._replace(diagnosis=words.unknown(found.first, "tried"))
+    assert answer.cause(unknown).startswith("it looks as if computed in ")
+    assert "--dtype" in answer.next_step(unknown)
+    assert checking.report_of("bert/published", file, dtype="bfloat16").code == 0
+
+
+def test_one_wrong_block_looks_like_no_precision(tmp_path):
+    """A small error in one layer: what comes behind it is right by itself."""
+    case = cases.read("bert/published")
+    key = "forward/bert.encoder.layer.0.output"
+    held = {k: a for k, a in observe(case.subject(), ()).items() if k in case.entries and k.startswith("forward/")}
+    rows = compare.compare(case, held | {key: held[key] * 1.001}, "float32")
+    said = precision.looks(rows, "float32", lambda name: compare.compare(case, held, name), lambda: True)
+    assert not said.everywhere
+
+
 # ---- int8 ------------------------------------------------------------------------------------------------------------
 def test_a_run_in_int8_is_graded_and_not_judged(port, tmp_path, capsys):
     """Each tensor to a 127th of its largest: about 0.5 % of its length, whatever the floors say."""
@@ -169,12 +197,23 @@ def test_a_run_in_int8_is_graded_and_not_judged(port, tmp_path, capsys):
 
 def test_a_grade_is_the_relative_error_and_the_cosine():
     entry = SimpleNamespace(role="output", dtype="float32")
-    case = SimpleNamespace(entries={"forward/y": entry, "forward/0": entry},
+    case = SimpleNamespace(entries={"forward/y": entry, "forward/0": entry}, unmoved={},
                            tensor=lambda key: np.array([3.0, 4.0]) if key[-1] == "y" else np.zeros(2))  # fmt: skip
     one, zero = grading.grades(case, {"forward/y": np.array([3.0, 0.0]), "forward/0": np.zeros(2)}, {})
     assert one == ("forward/y", 0.8, 0.6)
     assert zero == ("forward/0", 0.0, 1.0)
     assert grading.grades(case, {"forward/0": np.ones(2)}, {})[0].rms == np.inf
+
+
+def test_a_wrong_model_is_different_in_int8_too(port, tmp_path, capsys):
+    """Key and value in each other's place; the worst is an output, not what only rounding moves."""
+    layer = "forward/bert.encoder.layer.0.attention.self."
+    file = tmp_path / "wrong.safetensors"
+    safetensors.write(file, {**port, f"{layer}key": port[f"{layer}value"]})
+    assert cli.main(["check", "bert/published", str(file), "--dtype", "int8"]) == 1
+    out = capsys.readouterr().out
+    assert f"worst: {layer}key" in out
+    assert "different: 1 of 38 tensors farther off than int8 brings a right model" in out
 
 
 @pytest.mark.parametrize("option", ["--claim", "--badge", "--html"])
