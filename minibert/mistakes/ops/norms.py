@@ -748,6 +748,18 @@ FINAL = r"encode\.norm"
 of_norms = partial(swap, name="layer_norm")
 
 
+def whole_groups(what: str, replacement: Replacement) -> Callable:
+    """Of all norms and of those that are alike, which one tensor may be behind; those of one layer or place inside."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        found = of_norms(what, replacement=replacement)(subject, at)
+        one = {name for site in at for name in (site.place, site.words)} - {""}
+        inside = tuple(mutant for mutant in found if mutant.where in one)
+        return [replace(mutant, inside=() if mutant.where else inside) for mutant in found if mutant.where not in one]
+
+    return maker
+
+
 entry(
     "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
@@ -862,7 +874,7 @@ entry(
         of_norms("mean and variance in float16", replacement=half_statistics()),
         *(of_norms(f"the whole norm in {name}", replacement=narrowed(precision.rounding(name)))
           for name in ("float16", "bfloat16")),
-        *(everywhere(of_norms(f"what it gives rounded to {name}", replacement=rounded_behind(precision.rounding(name))))
+        *(whole_groups(f"what it gives rounded to {name}", rounded_behind(precision.rounding(name)))
           for name in ("float16", "bfloat16")),
     ],
 )  # fmt: skip
@@ -1122,8 +1134,8 @@ entry(
     "L24", "a norm without its γ, or without its β", "γ x̂ + β",
     "own knowledge", "output", "OP-LN-1", when="left at 1 and 0 it is C02",
     mutants=[
-        *(everywhere(of_norms(f"no {name}", replacement=lacking(weight)))
+        *(whole_groups(f"no {name}", lacking(weight))
           for name, weight in (("γ", True), ("β", False))),
-        everywhere(of_norms("no γ and no β", replacement=unweighted())),
+        whole_groups("no γ and no β", unweighted()),
     ],
 )  # fmt: skip
