@@ -78,7 +78,10 @@ def harmless(rows: list[Row], mixed: list[Mixup]) -> bool:
         return False  # a loss of them is right as well
     if any(mixup.form and mixup.key.startswith("gradients/") for mixup in mixed):
         later = [row for row in later if row.key.startswith("steps/")]  # which alone are made of gradients
-    shown = all(_made_of(row.key) for row in order[last : last + 1]) and any(row.alone is not None for row in order)
+    alone = any(row.alone is not None for row in order)
+    if any(mixup.form for mixup in mixed) and not alone:
+        return False
+    shown = alone and all(_made_of(row.key) for row in order[last : last + 1])
     if not shown or any(mixup.how == forms.MASK for mixup in mixed):
         return bool(later)
     return any(row.alone is not None and row.alone > EXPLAINED for row in later)
