@@ -103,9 +103,9 @@ class Forced:
 
     at: `calls` of the right subject. swaps: pairs (forward, backward) in the place of calls; nothing is given within
     those of ops, and within those of blocks what has the same path. backward: False for the forward pass alone. like: a
-    run, kept for this, with the same tensors and no swaps but some of these: calls that are given what they were given
-    there are not computed again. computed: by key, in the case's shapes, what each call gave, the loss and the
-    gradients.
+    run, kept for this, with these tensors and maybe more, and no swaps but some of these: calls that are given what
+    they were given there are not computed again. computed: by key, in the case's shapes, what each call gave, the loss
+    and the gradients.
     """
 
     def __init__(
@@ -116,11 +116,17 @@ class Forced:
             like = None  # what it has of these is not known
         self.at, self.tensors, self.swaps, self.like, self.kept = like.at if like else at, tensors, swaps, like, kept
         fresh = {key for key, pair in swaps.items() if like is None or like.swaps.get(key) is not pair}
+        fresh |= self._without(like.tensors.keys() - tensors.keys()) if like else set()
         self.around = {key[:n] for key in fresh for n in range(1, len(key) + 1)}  # these calls and what they stand in
         self.blocks = {key for key in swaps if key[-1][0] in BLOCKS}
         self.several = {*like.several} if like else set()  # calls of which a replaced block wants two gradients
         self.apart: set[Key] = set()  # calls within replaced blocks that are others than the right subject's
         self.computed = self._run(subject, backward)
+
+    def _without(self, keys: set[str]) -> set[Key]:
+        """The calls that were given these tensors."""
+        names = {key.partition("/")[2] for key in keys}
+        return {key for key, held in self.at.held.items() if names and any(one.name in names for one in held.values())}
 
     def _run(self, subject: Subject, backward: bool) -> Tensors:
         module, batch = families.family(subject.family), subject.batches[0]

@@ -293,22 +293,20 @@ def swap(
                 made = replacement if isinstance(replacement, Replacement) else replacement(subject, site)
                 if made is not None:
                     chosen[site] = made
-        mutants, seen = [], set()
+        mutants = []
         grouped = [(where, [s for s in chosen if re.fullmatch(pattern, s.local)]) for where, pattern in groups]
-        for where, held in [("", list(chosen)), *grouped, *_places(chosen)]:
-            places = tuple(held)
-            if places and places not in seen:
-                seen.add(places)
-                change = partial(swapped, at={site.key: chosen[site] for site in places})
-                paths_ = tuple(site.path for site in places)
-                mutants.append(Mutant(what, change, where, section, paths_, **fields))
+        for where, held in in_places([*chosen], grouped):
+            change = partial(swapped, at={site.key: chosen[site] for site in held})
+            mutants.append(Mutant(what, change, where, section, tuple(site.path for site in held), **fields))
         return mutants
 
     return maker
 
 
-def _places(chosen: Iterable[Site]) -> list[tuple[str, list[Site]]]:
-    """(where, sites) of each network that has one, of each layer, then of each site."""
+def in_places(chosen: list[Site], groups: Iterable[tuple[str, list[Site]]] = ()) -> list[tuple[str, list[Site]]]:
+    """(where, sites), none twice: all; those of each of these groups; what is `_alike`; those of each network that has
+    one, of each layer; each.
+    """
     found: dict[str, list[Site]] = {}
     for site in chosen:
         if site.tower:
@@ -318,4 +316,35 @@ def _places(chosen: Iterable[Site]) -> list[tuple[str, list[Site]]]:
         if site.layer is not None:
             layers.setdefault((site.tower, site.layer), []).append(site)
     found |= {held[0].place: held for _, held in sorted(layers.items())}
-    return [*found.items(), *((site.words, [site]) for site in chosen)]
+    every = [("", chosen), *groups, *_alike(chosen), *found.items(), *((site.words, [site]) for site in chosen)]
+    unique: dict[tuple[Site, ...], str] = {}
+    for where, held in every:
+        unique.setdefault(tuple(held), where)
+    return [(where, [*held]) for held, where in unique.items() if held]
+
+
+QK, KV, QKV = "queries and keys", "keys and values", "queries, keys and values"
+PROJECTED = {"query": (QK, QKV), "key": (QK, KV, QKV), "value": (KV, QKV)}
+
+
+def _alike(sites: Iterable[Site]) -> list[tuple[str, list[Site]]]:
+    """(where, sites) of each part of a model, of all but the embeddings and all but the heads, of all layers but the
+    first or the last, and of the same place in every layer or network.
+    """
+    pattern = re.compile(r"(encode\.)?(\w+)(?:\.(\d+))?\.?(.*)")
+    split = [(site, *pattern.fullmatch(site.local).groups()) for site in sites]
+    stacks = {part for _, _, part, number, _ in split if number}
+    last = max((int(number) for _, _, _, number, _ in split if number), default=0)
+    groups: dict[str, list[Site]] = {}
+    for site, encode, part, number, inner in split:
+        held = ["every layer", f"every {part} layer"][: len(stacks)] if number else [part if encode else f"{part} head"]
+        held += ["all but the embeddings"] * (part != "embeddings") + ["all but the heads"] * bool(encode)
+        if number and last > 1:
+            held += [f"all layers but the {which}" for which, n in (("first", 0), ("last", last)) if int(number) != n]
+        of = [f"every {layer}'s" for layer in ("layer", f"{part} layer")[: len(stacks)]] if number else [part]
+        parts = inner.replace("add_norm.norm", "norm").removeprefix("tables.").split(".") if inner else []
+        ends = [".".join(parts[: n + 1]) for n in range(len(parts))]
+        ends += [inner.replace(one, several) for one in PROJECTED if inner.endswith(one) for several in PROJECTED[one]]
+        for where in (*held, *(f"{one} {end}" for one in of for end in ends)):
+            groups.setdefault(where, []).append(site)
+    return [(re.sub("[._]", " ", where), held) for where, held in groups.items()]

@@ -49,14 +49,19 @@ class Steps:
             return []
         few = self._numbers(few=True)
         evidence = self._until(few)
-        chosen = [found for found in self.trials.mutants if found.mutant.section == STEPS]
+        groups = [[found for found in self.trials.mutants if found.mutant.section == STEPS]]
         if not self.base:  # what only a later batch shows
-            chosen += [found for found in self.trials.mutants if found.mutant.section != STEPS and self._by_data(found)]
-        chosen = self._silent(chosen, few[:-1])
+            others = [found for found in self.trials.mutants if found.mutant.section != STEPS]
+            groups += [[found for found in others if self._by_data(found)]]
         before = self.trials.free(self.base, evidence, few)
         left = max(SUSPECT, (before.ratio if before else 0) / BETTER)
-        tried = self._run(((*self.base, found) for found in chosen), few, evidence, len(chosen))
-        good = self._verified(trial for trial in tried if trial.ratio <= left)
+        tried: list[Trial] = []
+        for some in groups:
+            chosen = self._silent(some, few[:-1])
+            tried += self._run(((*self.base, found) for found in chosen), few, evidence, len(chosen))
+            good = self._verified(trial for trial in tried if trial.ratio <= left)
+            if good and good[0].ratio <= EXPLAINED:
+                break
         if not good and before is not None:
             free = self.trials.solved(self._open(few), self.base, evidence, before.residuals, few)
             good = self._verified(self._run(((*self.base, found) for found in free), few, evidence, len(free)))

@@ -56,18 +56,22 @@ def graded(f: Callable, edit: Callable[[Any, np.ndarray, Any], Any]) -> Replacem
     return Replacement(f, lambda dy, c: edit(backward(dy, c), dy, c), faithful=False)
 
 
-def noisy(name: str) -> Replacement:
-    """An op or block whose gradients have noise added: what depends on them changes."""
+def noisy(name: str, backward: bool = True) -> Replacement:
+    """An op or block whose gradients, or whose value, has noise added: what depends on them changes."""
 
-    def edit(gradient: Any) -> Any:
-        if isinstance(gradient, tuple):
-            return tuple(map(edit, gradient))
+    def edit(given: Any) -> Any:
+        if isinstance(given, tuple):
+            return tuple(map(edit, given))
         rng = np.random.default_rng(0)
-        return tree.map(lambda a: a + (np.abs(a).max(initial=0) or 1) * rng.standard_normal(a.shape), gradient)
+        return tree.map(lambda a: a + (np.abs(a).max(initial=0) or 1) * rng.standard_normal(np.shape(a)), given)
 
-    forward, backward = (PAIRS[name].forward, PAIRS[name].backward) if name in PAIRS else (
+    def value(*args: Any, **constants: Any) -> tuple[Any, Any]:
+        y, c = first(*args, **constants)
+        return edit(y), c
+
+    first, second = (PAIRS[name].forward, PAIRS[name].backward) if name in PAIRS else (
         half.__wrapped__ for half in BLOCKS[name])  # fmt: skip
-    return Replacement(forward, lambda dy, c: edit(backward(dy, c)), faithful=False)
+    return Replacement(*((first, lambda dy, c: edit(second(dy, c))) if backward else (value, second)), faithful=False)
 
 
 def turned(f: Callable, **maps: tuple[Callable, Callable]) -> Replacement:

@@ -5,6 +5,7 @@ the candidate's goes on in its place. So what a mutant leaves of a tensor depend
 before it alone, and each wrong block is a question by itself, whatever else is wrong.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from operator import is_
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from minibert.mistakes.swap import Site, Swaps, local, sites
 from minibert.mistakes.words import Found
 from minibert.progress import over
 
+MOST_CASES = 8  # whose mutants are kept
 EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 TRIED = "known mistakes tried"  # what a terminal is told meanwhile
 SOLVED = "values solved for"
@@ -73,14 +74,16 @@ class _RightModel:
     mutants: dict[str, tuple[Mistake, list[Mutant]]]  # by id, with the entry that made them
 
 
-_RIGHT: WeakKeyDictionary[Case, _RightModel] = WeakKeyDictionary()
+_RIGHT: dict[tuple[Any, str], _RightModel] = {}  # of the cases that were asked last, by family and what they hold
 
 
 def _right_model(case: Case, subject: Subject) -> _RightModel:
-    """Looked at once for each case that was read."""
-    if case not in _RIGHT:
-        _RIGHT[case] = _RightModel(sites(subject), blocks.calls(subject), {})
-    return _RIGHT[case]
+    """Looked at once for each case, however often that is read."""
+    of = families.family(subject.family), json.dumps([case.facts, case.hashes], sort_keys=True)
+    _RIGHT[of] = held = _RIGHT.pop(of, None) or _RightModel(sites(subject), blocks.calls(subject), {})
+    for old in [*_RIGHT][:-MOST_CASES]:
+        _RIGHT.pop(old, None)
+    return held
 
 
 class Trials:
@@ -122,13 +125,19 @@ class Trials:
     def silence(self, mutants: Iterable[Mutant]) -> Callable[[str], Any] | None:
         """Whether these mutants say nothing of a key."""
         patterns = [re.compile(m.silent) for m in mutants if m.silent]
-        return (lambda key: any(p.fullmatch(self._spelled(key)) for p in patterns)) if patterns else None
+        return (lambda key: any(p.fullmatch(self.spelled(key)) for p in patterns)) if patterns else None
 
-    def _spelled(self, key: str) -> str:
+    def spelled(self, key: str) -> str:
         """The key with the path of its tensor, within its network, for the published name."""
         *section, name = key.split("/", 2 if key.startswith(f"{STEPS}/") else 1)
         owner = name.partition(".")[2] if name.partition(".")[0] in compare.SLOTS else name
         return "/".join((*section, self.paths.get(owner, owner)))
+
+    def every(self, section: str) -> bool:
+        """Whether the candidate has each activation, or its gradient, that the case has."""
+        names = (name for held in self.calls.held.values() for name, *_ in held.values())
+        due = {f"{section}/{name}" for name in names} & self.entries
+        return bool(due) and due <= {*self.given}
 
     @cached_property
     def paths(self) -> dict[str, str]:
@@ -200,7 +209,7 @@ class Trials:
         """A run of which that of these mutants is a part: of the base alone, where they are on top of it."""
         cut = len(self.base)
         base = self.base if cut < len(found) and all(map(is_, self.base, found)) else ()
-        if not found or any(one.mutant.silent or one.mutant.renames for one in found[len(base) :]):
+        if not found or any(one.mutant.renames for one in found[len(base) :]):
             return None
         return self.like(base)
 

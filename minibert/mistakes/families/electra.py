@@ -209,6 +209,14 @@ def _one_network(subject: Subject, at: list[Site]) -> list[Mutant]:
     return [mutant for mutant in made if mutant.where]
 
 
+def _weighed(network: str, likely: tuple[float, ...]) -> Callable:
+    """Another weight of a network's loss."""
+    field = f"{network}_weight"
+    return solving.solvable(
+        lambda v: config(f"the {network}'s loss weighs {solving.shown(v)}", **{field: v}), likely[0], likely,
+        lambda subject: getattr(subject.config, field))  # fmt: skip
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "S06", "ELECTRA weights or only generator trained", "1 * MLM + 50 * disc",
@@ -220,6 +228,8 @@ entry(
                      discriminator_weight=lambda c: c.generator_weight)),
         joint(config("the generator alone is trained", discriminator_weight=0.0)),
         joint(config("the discriminator alone is trained", generator_weight=0.0)),
+        joint(_weighed("discriminator", (1.0, 10.0, 25.0, 20.0, 5.0, 100.0))),
+        joint(_weighed("generator", (0.5, 2.0, 50.0, 0.1))),
     ],
 )  # fmt: skip
 entry(
@@ -288,10 +298,16 @@ entry(
     "src electra", "data", "ELEC-DATA-2", families=("electra",),
     rule={"electra": lambda *given: rules.bert(*given)},
 )  # fmt: skip
+entry(
+    "S22", "the replaced-token loss summed, or divided by the rows", "the mean over all attended tokens",
+    "own knowledge", "loss", "ELEC-LOSS-1", families=("electra",), cause_of=("S07", "S11"),
+    mutants=[
+        of_detection("summed, not averaged", lambda b, labels, w: {"denominator": 1.0}),
+        of_detection("divided by the rows", lambda b, labels, w: {"denominator": float(len(labels))}),
+    ],
+)  # fmt: skip
 unlisted(
     "another sum of the detection loss",
-    of_detection("summed, not averaged", lambda b, labels, w: {"denominator": 1.0}),
-    of_detection("divided by the rows", lambda b, labels, w: {"denominator": float(len(labels))}),
     of_detection("what is replaced alone counts", lambda b, labels, w: {
         "weights": w * (labels == 1), "denominator": float((w * (labels == 1)).sum())}),
     *(solving.solvable(lambda v, text=text, own=own: of_detection(

@@ -10,7 +10,7 @@ from minibert.corruption.masking import Vocabulary
 from minibert.corruption.rules import Corruption
 from minibert.mistakes.catalogue import batch, entry, only, swap
 from minibert.mistakes.ops.embeddings import halves, positions, summed, typeless, with_second_type
-from minibert.mistakes.ops.norms import GROUPS, another_eps_at
+from minibert.mistakes.ops.norms import another_eps_at
 from minibert.mistakes.ops.tokens import Tokens, encoded, rows
 
 
@@ -63,7 +63,7 @@ entry(
     "src fairseq modules/layer_norm.py:28, XLM transformer.py:282; PaddlePaddle/ERNIE#75; HF#532; DB and GB (contrib "
     "default) values own knowledge",
     "output", "OP-LN-5", families=("roberta", "ernie", "deberta", "xlm"), cause_of=("L01",),
-    mutants=[only("roberta ernie", another_eps_at(groups=GROUPS))],
+    mutants=[only("roberta ernie", another_eps_at())],
 )  # fmt: skip
 entry(
     "T08", "pair joined by one separator", "RoBERTa: `<s> a </s></s> b </s>`",

@@ -19,7 +19,6 @@ SECTION = {"G": "Activation"}
 Array = np.ndarray
 Cache = dict[str, Any]
 
-GROUPS = (("feed-forward", r"encode\..*"), ("MLM head", r"masked_lm\.head\..*"))
 ERF, TANH = ("gelu",), ("gelu_new", "gelu_pytorch_tanh")
 
 
@@ -180,8 +179,8 @@ def _said(subject: Any) -> str:
 
 
 def of_activation(what: str, replacement: Replacement, **fields: Any) -> Callable[..., list[Mutant]]:
-    """The activation replaced everywhere, in the feed-forwards, in the MLM head, and in each layer."""
-    return swap(what, "activation", replacement, groups=GROUPS, **fields)
+    """The activation replaced."""
+    return swap(what, "activation", replacement, **fields)
 
 
 GELUS = ERF + TANH
@@ -290,12 +289,12 @@ entry(
     cause_of=("G01", "G02"),
     mutants=[*given(ERF, [to_tanh]), *given(TANH, [to_erf])],
 )  # fmt: skip
+
+
 def _as_configured(subject: Any, at: Any) -> list[Mutant]:
     """The activation of the layers in the head that has its own."""
     what, head = "the layers' activation in the LM head", r"masked_lm\.head\.act"
     return swap(what, "activation", named(field(subject, "hidden_act")), head)(subject, at)
-
-
 entry(
     "G11", "the LM head takes the layers' activation",
     "erf GELU in the heads of RoBERTa and ELECTRA's generator, in ports, whatever hidden_act says; releases take it",

@@ -758,18 +758,19 @@ def narrow_softmax(rounding: Callable[[Array], Array], scores_alone: bool = Fals
     return of_scores(attention, attention_backward, faithful=False)
 
 
-def narrow_steps(rounding: Callable[[Array], Array], inverse: bool) -> Replacement:
+def narrow_steps(rounding: Callable[[Array], Array], inverse: bool, fused: bool = False) -> Replacement:
     """A softmax in half precision whose every step is rounded: differences, exponentials, their sum, the quotient;
-    inverse: by the sum's inverse, rounded too.
+    inverse: by the sum's inverse, rounded too; fused: as XLA does, which sums before it rounds, and rounds no quotient.
     """
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
         scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
         scores = (q * scale) @ k.swapaxes(-1, -2)
         scores = rounding(scores if bias is None else np.maximum(least(scores + bias), -6e4))
-        e = rounding(np.exp(rounding(scores - scores.max(-1, keepdims=True))))
-        total = rounding(e.sum(-1, keepdims=True))
-        probs = rounding(e * rounding(1 / total) if inverse else e / total)
+        exact = np.exp(rounding(scores - scores.max(-1, keepdims=True)))
+        e = rounding(exact)
+        total = rounding((exact if fused else e).sum(-1, keepdims=True))
+        probs = e / total if fused else rounding(e * rounding(1 / total) if inverse else e / total)
         kept = probs if dropout is None else probs * dropout
         return kept @ v, {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
 
@@ -778,7 +779,8 @@ def narrow_steps(rounding: Callable[[Array], Array], inverse: bool) -> Replaceme
         dprobs = rounding(dprobs if c["dropout"] is None else dprobs * c["dropout"])
         each = rounding(dprobs * probs)
         total = rounding(each.sum(-1, keepdims=True))
-        dscores = rounding(each - rounding(probs * total)) if inverse else rounding(probs * rounding(dprobs - total))
+        dscores = (rounding(each - rounding(probs * total)) if inverse or fused
+                   else rounding(probs * rounding(dprobs - total)))
         dscores = dscores * c["scale"]
         return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["kept"].swapaxes(-1, -2) @ dy
 
@@ -838,8 +840,6 @@ def exchanged_heads(order: Callable[[int], list[int]]) -> dict[str, Replacement]
     }
 
 
-SPLIT = (("queries", r".*split_query"), ("keys", r".*split_key"), ("values", r".*split_value"),
-         ("queries and keys", r".*split_(query|key)"))  # fmt: skip
 HEADS = (
     ("the first two heads", lambda n: [1, 0, *range(2, n)] if n > 1 else [0]),
     ("the last two heads", lambda n: [*range(n - 2), n - 1, n - 2] if n > 1 else [0]),
@@ -853,9 +853,9 @@ entry(
     "reczoo/FuxiCTR#30; hyunwoongko/transformer#15; 649453932/Chinese-Text-Classification-Pytorch#10, #53",
     "output", "BERT-ATT-2",
     mutants=[
-        swap("reshaped without exchange of axes", "split_heads", _split_flat(), groups=SPLIT),
+        swap("reshaped without exchange of axes", "split_heads", _split_flat()),
         both_ways("split and merged by reshape alone", _split_flat(), _merge_flat()),
-        swap("heads split as the inner axis", "split_heads", _split_inner(), groups=SPLIT),
+        swap("heads split as the inner axis", "split_heads", _split_inner()),
         both_ways("heads are the inner axis, both ways", _split_inner(), _merge_inner()),
     ],
 )  # fmt: skip
@@ -1207,7 +1207,10 @@ entry(
                     replacement=narrow_softmax(precision.rounding(name), scores_alone=True))
        for name in ("float16", "bfloat16")]
     + [whole(of_attention(f"in {name}, step by step", replacement=narrow_steps(precision.rounding(name), inverse),
-                          silent=UNCERTAIN_SCORES)) for name in ("float16", "bfloat16") for inverse in (False, True)],
+                          silent=UNCERTAIN_SCORES)) for name in ("float16", "bfloat16") for inverse in (False, True)]
+    + [whole(of_attention(f"in {name}, as XLA fuses it", silent=UNCERTAIN_SCORES,
+                          replacement=narrow_steps(precision.rounding(name), False, fused=True)))
+       for name in ("float16", "bfloat16")],
 )  # fmt: skip
 entry(
     "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",

@@ -368,7 +368,7 @@ entry(
 )  # fmt: skip
 entry(
     "O48", "parameters' gradients of some rows alone", "dW = Σ dyᵀ x, db = Σ dy, over all rows",
-    "own knowledge (= where += is due, a loop that ends early)", "gradient", "OP-LIN-2",
+    "own knowledge (= where += is due, a loop that ends early)", "gradient", "OP-LIN-2", cause_of=("O38",),
     mutants=[
         made for what, choose in (
             ("the last text's", lambda dy: (slice(-1, None),)), ("the first text's", lambda dy: (slice(0, 1),)),

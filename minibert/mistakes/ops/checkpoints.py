@@ -1,6 +1,7 @@
 """Mistakes in mapping a checkpoint's tensors."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -8,17 +9,29 @@ from typing import Any
 import numpy as np
 
 from minibert import families, tree
+from minibert.golden import places
 from minibert.golden.compare import SLOTS
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.catalogue import Mutant, config, entry, everywhere, field, only, swap, unlisted, weights, whole
+from minibert.mistakes.catalogue import (
+    Mutant,
+    config,
+    entry,
+    everywhere,
+    field,
+    in_places,
+    only,
+    swap,
+    unlisted,
+    weights,
+    whole,
+)
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.heads import bias_times, transposed
-from minibert.mistakes.swap import Replacement, Site
+from minibert.mistakes.swap import Replacement, Site, local
 
 SECTION = {"C": "Checkpoint mapping"}
 
 Array = np.ndarray
-PROJECTED = "(query|key|value)"
 LINEAR = r".*(query|key|value|attention\.output|in|out|dense|pooler|map)\.weight"
 
 
@@ -31,62 +44,42 @@ def _raw(path: str, a: Array) -> Array:
     return np.ascontiguousarray(a.T).reshape(a.shape) if a.ndim == 2 else a
 
 
-def _each(what: str, edit: Any, pattern: str, square: bool = False, ndim: int = 2) -> Any:
-    """All tensors of a pattern and so many axes, those of each kind, and each alone."""
+def _owners(subject: Subject, pattern: str, fits: Callable[[Array], bool] = lambda a: True) -> list[Site]:
+    """What has tensors of a pattern that fit, in its place of the model."""
+    towers, held = places.places(subject.family, subject.config).towers, {}
+    for path, a in tree.items(subject.params):
+        if re.fullmatch(pattern, path) and fits(a):
+            held.setdefault(path.rpartition(".")[0], []).append(path)
+    found = []
+    for owner, paths in held.items():
+        inner, number = local(owner, towers), re.search(r"\.(\d+)\.", owner)
+        tower = owner.removesuffix(inner)
+        words = re.sub(r"(en|de)coder\.(\d+)\.", r"layer.\2.", owner).replace(".", " ").replace("_", " ")
+        place = f"{tower.replace('.', ' ')}layer {number[1]}" if number else ""
+        site = Site(f"{tower}encode.{inner}", "", (), 0, tuple(paths), tower.removesuffix("."), place, words)
+        found.append(site)
+    return found
 
-    def maker(subject: Subject, at: Any) -> list[Mutant]:
-        flat = tree.flatten(subject.params)
-        paths = [p for p, a in flat.items() if re.fullmatch(pattern, p) and a.ndim == ndim]
-        if square:
-            paths = [p for p in paths if flat[p].shape[0] == flat[p].shape[1]]
-        kinds = list(dict.fromkeys(re.sub(r"\.\d+\.", r".\\d+.", p) for p in paths))
-        kinds += list(dict.fromkeys(re.sub(r"(query|key|value)", PROJECTED, kind) for kind in kinds))
-        groups = [("", paths)]
-        groups += [(_named(kind), [p for p in paths if re.fullmatch(kind, p)]) for kind in kinds]
-        groups += [(_named(p), [p]) for p in paths]
-        mutants, seen = [], set()
-        for where, chosen in groups:
-            if chosen and tuple(chosen) not in seen:
-                seen.add(tuple(chosen))
-                mutants += weights(what, edit, "|".join(map(re.escape, chosen)), where)(subject, at)
-        return mutants
+
+def _each(what: str, edit: Callable, pattern: str, fits: Callable[[Array], bool] = lambda a: True) -> Callable:
+    """The tensors of a pattern that fit, everywhere and in each place."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        return [
+            mutant
+            for where, held in in_places(_owners(subject, pattern, fits))
+            for mutant in weights(what, edit, "|".join(re.escape(path) for one in held for path in one.params), where)(
+                subject, at
+            )
+        ]
 
     return maker
 
 
-def _of_norms(what: str, edit: Any, part: str) -> Any:
-    """The tensors of all norms whose names end so; inside it those of the norms of a kind, of each layer, of each."""
-
-    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        paths = [p for p in tree.flatten(subject.params) if re.fullmatch(rf".*norm\.({part})", p)]
-        norms = dict.fromkeys(p.rpartition(".")[0] for p in paths)
-        kinds = dict.fromkeys(re.sub(r"\.\d+\.", r".\\d+.", norm) for norm in norms)
-        layers = dict.fromkeys(norm[: found.end()] for norm in norms if (found := re.search(r"\.\d+\.", norm)))
-        groups = [("", ".*"), *((_named(kind), kind) for kind in kinds),
-                  *((_named(layer + "norms"), re.escape(layer) + ".*") for layer in layers),
-                  *((_named(norm), re.escape(norm)) for norm in norms)]  # fmt: skip
-        mutants, seen = [], set()
-        for where, pattern in groups:
-            chosen = tuple(p for p in paths if re.fullmatch(pattern, p.rpartition(".")[0]))
-            if chosen and chosen not in seen:
-                seen.add(chosen)
-                mutants += weights(what, edit, "|".join(map(re.escape, chosen)), where)(subject, at)
-        return mutants
-
-    return everywhere(maker)
-
-
-def _named(path: str) -> str:
-    words = re.sub(r"(en|de)coder\.\\d\+\.", "every layer's ", path).removesuffix(".weight").removesuffix(".bias")
-    words = words.replace(PROJECTED, "query, key and value")
-    return re.sub(r"^(en|de)coder\.(\d+)\.", r"layer \2 ", words).replace(".", " ").replace("_", " ")
-
-
 def _exchanged_norms(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """Weight and bias in each other's place: of every norm, and of one alone."""
-    norms = [path.removesuffix(".bias") for path in tree.flatten(subject.params) if path.endswith("norm.bias")]
-    places = [("", norms), *((_named(norm), [norm]) for norm in norms)]
-    return [_exchanged(held, where, at) for where, held in places if held]
+    """Weight and bias in each other's place: of every norm, and in each place."""
+    return [_exchanged([one.params[0].rpartition(".")[0] for one in held], where, at)
+            for where, held in in_places(_owners(subject, r".*norm\.bias"))]  # fmt: skip
 
 
 def _exchanged(norms: list[str], where: str, at: list[Site]) -> Mutant:
@@ -153,23 +146,9 @@ def _defaults(subject: Subject, at: Any) -> list[Mutant]:
     return _dropout(subject, at) + _every(subject, at)
 
 
-SQUARE = (("queries", r".*\.query"), ("keys", r".*\.key"), ("values", r".*\.value"),
-          ("attention outputs", r".*\.attention\.output"), ("pooler", r"encode\.pooler\.dense"),
-          ("MLM transform", r"masked_lm\.head\.dense"),
-          ("queries, keys and values", r".*\.(query|key|value)"),
-          ("attention", r".*\.attention\.(query|key|value|output)"))  # fmt: skip
-
-
 def _square(subject: Subject, site: Any) -> Replacement | None:
     shapes = {tree.get(subject.params, path).shape for path in site.params if path.endswith("weight")}
     return transposed() if all(shape[0] == shape[1] for shape in shapes) else None
-
-
-UNBIASED = (
-    ("queries", r".*\.query"), ("values", r".*\.value"), ("attention outputs", r".*\.attention\.output"),
-    ("feed-forwards' first layers", r".*\.feed_forward\.in"),
-    ("feed-forwards' second layers", r".*\.feed_forward\.out"),
-)  # fmt: skip
 
 
 def _biased(replacement: Replacement) -> Any:
@@ -312,22 +291,18 @@ entry(
     "C01", "kernel not transposed (or embeddings transposed)", "TF/Paddle/JAX [in,out], torch [out,in]",
     "src Paddle guide; semantic-router#2249", "output", "NAME-2", cause_of=("H07",),
     mutants=[
-        _each("square kernels not transposed", _turned, LINEAR, square=True),
+        _each("square kernels not transposed", _turned, LINEAR, lambda a: a.ndim == 2 and a.shape[0] == a.shape[1]),
         swap("square kernels not transposed, gradients transposed back", "linear", _square,
-             r".*\.(query|key|value|attention\.output|map|dense)", SQUARE),
+             r".*\.(query|key|value|attention\.output|map|dense)"),
     ],
 )  # fmt: skip
 entry(
     "C02", "gamma/beta vs weight/bias", "rename; never by substring in user names",
     "HF#11809, #29554, #35615; huggingface/candle#1888", "output", "NAME-3",
     mutants=[
-        _of_norms("norms not found, left at 1 and 0", _unnamed_norm, "weight|bias"),
-        _of_norms("norms' weights not found, left at 1", _unnamed_norm, "weight"),
-        _of_norms("norms' biases not found, left at 0", _unnamed_norm, "bias"),
-        weights("norms not found, left at 1 and 0", _unnamed_norm, r"embeddings\.norm\..*", "embeddings"),
-        weights("norms not found, left at 1 and 0", _unnamed_norm, r"(en|de)coder\..*norm\..*", "encoder"),
-        weights("norms not found, left at 1 and 0", _unnamed_norm, r"mlm\.norm\..*", "MLM head"),
-        weights("norms not found, left at 1 and 0", _unnamed_norm, r"norm\..*", "the norm behind the last layer"),
+        everywhere(_each("norms not found, left at 1 and 0", _unnamed_norm, r".*norm\.(weight|bias)")),
+        everywhere(_each("norms' weights not found, left at 1", _unnamed_norm, r".*norm\.weight")),
+        everywhere(_each("norms' biases not found, left at 0", _unnamed_norm, r".*norm\.bias")),
         _exchanged_norms,
     ],
 )  # fmt: skip
@@ -352,7 +327,7 @@ entry(
 entry(
     "C06", "Fortran-order / strided array written raw", "make contiguous",
     "safetensors#825; ml-explore/mlx#369", "output", "NAME-5", cause_of=("C01",),
-    mutants=[_each("column-major bytes read as row-major", _raw, r".*\.weight")],
+    mutants=[_each("column-major bytes read as row-major", _raw, r".*\.weight", lambda a: a.ndim == 2)],
 )  # fmt: skip
 entry(
     "C07", "shared tensors dropped, reader finds one name", "alias list",
@@ -407,12 +382,12 @@ entry(
     "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart"), cause_of=("H06",),
     when="the keys' alone is A29, the output's H03, the pooler's H06",
     mutants=[only("bert transformer bart", maker) for maker in (
-        swap("no bias", "linear", _biased(without_bias()), r"(?!.*(key|decoder|pooler\.dense)$).*", UNBIASED),
+        swap("no bias", "linear", _biased(without_bias()), r"(?!.*(key|decoder|pooler\.dense)$).*"),
         whole(swap("queries, keys and values have no bias", "linear", _biased(without_bias()),
                    r".*\.(query|key|value)")),
         whole(swap("no linear layer of the encoder has a bias", "linear", _biased(without_bias()),
                    r"encode\.(en|de)coder\..*")),
-        _each("a bias of 0", lambda path, a: np.zeros_like(a), r"(?!.*(norm|decoder)\.).*\.bias", ndim=1),
+        _each("a bias of 0", lambda path, a: np.zeros_like(a), r"(?!.*(norm|decoder)\.).*\.bias"),
     )],
 )  # fmt: skip
 entry(
@@ -435,7 +410,7 @@ entry(
     "C18", "a bias added twice, or taken away", "added once",
     "own knowledge", "output", "OP-LIN-1", families=("bert", "transformer", "bart", "gpt2"),
     when="of the output's, twice is H04",
-    mutants=[made(swap(what, "linear", _biased(bias_times(by)), r"(?!.*decoder$).*", UNBIASED))
+    mutants=[made(swap(what, "linear", _biased(bias_times(by)), r"(?!.*decoder$).*"))
              for what, by in (("twice", 2), ("taken away", -1))
              for made in (partial(only, "bert transformer bart"), lambda maker: only("gpt2", everywhere(maker)))]
     + [only("bert transformer bart", swap("the output's taken away", "linear", _biased(bias_times(-1)), r".*decoder"))],
@@ -443,7 +418,7 @@ entry(
 entry(
     "C19", "norms' weights taken for γ - 1", "γ as it is stored",
     "own knowledge", "output", "OP-LN-1",
-    mutants=[_of_norms("1 + γ", lambda path, a: 1 + a, "weight")],
+    mutants=[everywhere(_each("1 + γ", lambda path, a: 1 + a, r".*norm\.weight"))],
 )  # fmt: skip
 unlisted(
     "biases not found",

@@ -193,9 +193,6 @@ def _within_all(by: int) -> Callable[[Array, int], Array]:
     return lambda at, length: np.clip(at + by, 0, len(at) - 1)
 
 
-ENDS = (("attention", r".*\.attention\.(add|add_norm)"), ("feed-forward", r".*\.feed_forward\.(add|add_norm)"))
-
-
 def _end(norm: bool, last: bool) -> Replacement:
     """The end of a sub-layer, with norm or without, whose dropout falls on the sum; last: on what the norm gives."""
 
@@ -536,9 +533,9 @@ entry(
     "D31", "dropout at another place of a sub-layer's end", "on f(x), before x is added",
     "own knowledge", "output", "BERT-DROP-1",
     mutants=[
-        with_dropout(swap("on the sum", "add_norm", _end(norm=True, last=False), groups=ENDS)),
-        with_dropout(swap("behind the norm", "add_norm", _end(norm=True, last=True), groups=ENDS)),
-        with_dropout(swap("on the sum", "add", _end(norm=False, last=False), groups=ENDS)),
+        with_dropout(swap("on the sum", "add_norm", _end(norm=True, last=False))),
+        with_dropout(swap("behind the norm", "add_norm", _end(norm=True, last=True))),
+        with_dropout(swap("on the sum", "add", _end(norm=False, last=False))),
     ],
 )  # fmt: skip
 entry(

@@ -406,7 +406,6 @@ def times(factor: float) -> Replacement:
 COUNTED = ("word", "position", "token_type")
 MOST_STARTS = 64  # that are tried
 PARTS = (("encoder", r"encode\.(en|de)coder\..*"), ("encoder and MLM head", r"(?!encode\.embeddings).*"))
-TABLES = (("word table", r".*\.word"), ("position table", r".*\.position"), ("token type table", r".*\.token_type"))
 
 
 def _other_eps(subject: Subject, at: list[Site]) -> list[Mutant]:
@@ -516,7 +515,7 @@ entry(
         swap("the padding id's rows set to 0 behind the look-up", "embedding", zero_row, r".*\.word",
              silent=r"(forward|gradients)/.*\.tables\.word", variant=False),
         swap("a row of the position or type table is frozen too", "embedding", frozen_row,
-             r".*\.(position|token_type)", TABLES[1:], section="gradients", variant=False),
+             r".*\.(position|token_type)", section="gradients", variant=False),
         unruled(swap("the padding id's row gets no gradient", "embedding", frozen_row, r".*\.word", section="gradients",
                      variant=False)),
         *(swap("the padding id's row learns in one table", "embedding", thawed_row, rf".*\.{name}", section="gradients")
@@ -529,17 +528,15 @@ entry(
     "tenstorrent/tt-metal#6232",
     "gradient", "OP-EMB-2",
     mutants=[
-        swap("the last of repeated ids wins", "embedding", overwritten(first=False), groups=TABLES,
-             section="gradients"),
-        swap("the first of repeated ids wins", "embedding", overwritten(first=True), groups=TABLES,
-             section="gradients"),
+        swap("the last of repeated ids wins", "embedding", overwritten(first=False), section="gradients"),
+        swap("the first of repeated ids wins", "embedding", overwritten(first=True), section="gradients"),
     ],
 )  # fmt: skip
 entry(
     "E25", "a table's gradient averaged", "summed over all places where a row is looked up",
     "own knowledge", "gradient", "OP-EMB-2",
     mutants=[
-        swap(f"the mean over {what}", "embedding", made, section="gradients", groups=TABLES)
+        swap(f"the mean over {what}", "embedding", made, section="gradients")
         for what, made in (("the rows of the batch", _averaged), ("the places of each row", _by_count))
     ] + [
         looked_up("position", swap("the mean over the rows of the batch, before the position table", "embeddings",
@@ -592,7 +589,7 @@ entry(
     "E32", "a table's gradient of some texts alone, or at other rows", "each row's, added where it was looked up",
     "own knowledge", "gradient", "OP-EMB-2", when="where repeated ids overwrite each other it is E11",
     mutants=[
-        swap(what, "embedding", _scattered(choose), groups=TABLES, section="gradients")
+        swap(what, "embedding", _scattered(choose), section="gradients")
         for what, choose in (
             ("the last text's alone", lambda ids, dy, n: _added(ids[-1:], dy[-1:], n)),
             ("the first text's alone", lambda ids, dy, n: _added(ids[:1], dy[:1], n)),
@@ -713,7 +710,7 @@ entry(
     "own knowledge", "output", "BERT-EMB-1", cause_of=("E19",),
     mutants=[
         swap(f"the row {what} it", "embedding", edited(ops.embedding, lambda given, by=by: {
-            "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}", TABLES)
+            "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}")
         for name in ("word", "token_type") for what, by in (("behind", 1), ("before", -1))
     ],
 )  # fmt: skip
@@ -788,7 +785,7 @@ def _unlearnt_table(shown: bool) -> Callable:
     """
     silent = r"steps/\d+/.*\.(position|token_type)\.weight" + ("" if shown else r"|gradients/.*\.tables\.\w+")
     maker = swap("no gradient", "embedding", graded(ops.embedding, lambda g, dy, c: zeros(g)),
-                 r".*\.(position|token_type)", TABLES[1:], section="gradients", silent=silent)  # fmt: skip
+                 r".*\.(position|token_type)", section="gradients", silent=silent)  # fmt: skip
 
     def made(subject: Subject, at: list[Site]) -> list[Mutant]:
         if not shown:
@@ -816,7 +813,7 @@ entry(
 entry(
     "E28", "rows of a table brought to length 1", "as they are stored",
     "own knowledge", "output", "BERT-EMB-1",
-    mutants=[swap("divided by their length", "embedding", of_length_one(), r".*\.(word|position|token_type)", TABLES,
+    mutants=[swap("divided by their length", "embedding", of_length_one(), r".*\.(word|position|token_type)",
                   silent=silent) for silent in ("", r"(forward|gradients)/.*\.tables\.\w+")]
     + [everywhere(swap("longer ones divided by their length (max_norm)", "embedding", of_length_one(least=1.0),
                        r".*\.(word|position|token_type)", silent=silent))

@@ -594,8 +594,18 @@ def _divisors(subject: Subject) -> tuple[float, ...]:
     return (0.5, 2.0, rows, 1 / rows, -1.0)
 
 
+def _sigmoid(c: Cache) -> Array:
+    """p of a binary cross-entropy."""
+    return (0.5 * (1 + np.tanh(0.5 * c["logits"]))).astype(c["logits"].dtype)
+
+
+def _unweighted(g: Array, dy: Array, c: Cache) -> Array:
+    """p - label everywhere."""
+    return dy * (_sigmoid(c) - c["labels"].astype(g.dtype))
+
+
 entry(
-    "S18", "another gradient under the loss's value", "(p - onehot) / how many count",
+    "S18", "another gradient under the loss's value", "(p - onehot) / how many, of a sigmoid (p - label) / how many",
     "own knowledge", "gradient", "OP-CE-4",
     mutants=[
         of(what, graded(ops.cross_entropy, edit), section="gradients")
@@ -624,6 +634,21 @@ entry(
     ] + [
         of_tokens(f"{what} have one, too, of label 0", widened(which), section="gradients")
         for what, which in (("positions that do not count", all_asked), ("tokens that do not count", _unmasked))
+    ] + [
+        swap(what, "binary_cross_entropy", graded(ops.binary_cross_entropy, edit), section="gradients")
+        for what, edit in (
+            ("p (1 - p) (p - label)", lambda g, dy, c: g * _sigmoid(c) * (1 - _sigmoid(c))),
+            ("p, without the label", lambda g, dy, c: dy * c["weights"] * _sigmoid(c)),
+            ("that of the sum", lambda g, dy, c: _unweighted(g, dy, c) * (c["weights"] != 0)),
+            ("padding's, too", lambda g, dy, c: _unweighted(g, dy, c) * c["weights"].max()),
+            ("over all positions, padding's, too", lambda g, dy, c: _unweighted(g, dy, c) / g.size),
+            ("divided by all positions", lambda g, dy, c: _unweighted(g, dy, c) * (c["weights"] != 0) / g.size),
+            ("the sign turned", lambda g, dy, c: -g),
+            ("none", lambda g, dy, c: 0 * g),
+            ("that of replaced tokens alone", lambda g, dy, c: g * (c["labels"] != 0)),
+            ("that of originals alone", lambda g, dy, c: g * (c["labels"] == 0)),
+            ("half", lambda g, dy, c: 0.5 * g), ("twice", lambda g, dy, c: 2 * g),
+        )
     ],
 )  # fmt: skip
 def each_by(f: Callable) -> Replacement:
@@ -780,15 +805,17 @@ entry(
     ],
 )  # fmt: skip
 unlisted("another weight of a term", weighted)
-unlisted(
-    "another denominator",
-    of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
-    of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(read(b).shape[-1])})),
-    of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
-    of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
-    divided_by(of_tokens),
-    divided_by(of_pairs),
+entry(
+    "S21", "a loss summed, or divided by the rows", "the mean over what counts",
+    "own knowledge; of decoders HF#818", "loss", "BERT-LOSS-2", cause_of=("S03", "S04", "gpt2-09", "gpt2-10"),
+    mutants=[
+        of_tokens("divided by the rows", batched(lambda b, *_: {"denominator": float(len(b["input_ids"]))})),
+        of_tokens("divided by the row length", batched(lambda b, *_: {"denominator": float(read(b).shape[-1])})),
+        of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+        of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
+    ],
 )  # fmt: skip
+unlisted("another denominator", divided_by(of_tokens), divided_by(of_pairs))
 unlisted("a class never counted",
          of_pairs("class 1 of the sentence pairs is ignored", counted(ignoring(1))),
 )

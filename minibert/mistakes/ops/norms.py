@@ -23,18 +23,9 @@ SECTION = {"L": "Layer norm and residuals"}
 Array = np.ndarray
 Cache = dict[str, Any]
 
-GROUPS = (
-    ("embeddings", r"encode\.embeddings\..*"),
-    ("encoder", r"encode\.encoder\..*"),
-    ("decoder", r"encode\.decoder\..*"),
-    ("attention norms", r".*\.attention\.(add_norm\.)?norm"),
-    ("feed-forward norms", r".*\.feed_forward\.(add_norm\.)?norm"),
-    ("MLM head", r"masked_lm\.head\..*"),
-)
-
-
 # of a norm that is called in the other's place: its own name or that place's
 OWN_NORMS = r".*encode\..*\.(attention|feed_forward)\.norm"
+
 
 # ---- Pairs -----------------------------------------------------------------------------------------------------------
 def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replacement:
@@ -46,7 +37,6 @@ def norm(root: Callable, axes: tuple[int, ...] = (-1,), lost: int = 0) -> Replac
         r, slope = root((centred * centred).sum(axes, keepdims=True) / (count - lost), eps)
         c = {"centred": centred, "r": r, "slope": slope, "weight": weight, "divisor": count - lost}
         return centred * r * weight + bias, c
-
     def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         centred, rows = c["centred"], tuple(range(dy.ndim - 1))
         g = dy * c["weight"]
@@ -422,7 +412,6 @@ def shares(name: str, base: float = 1.0, inner: float = 1.0) -> Replacement:
     return Replacement(forward, backward)
 
 
-SUB_LAYERS = (("attention", r".*\.attention\..*"), ("feed-forward", r".*\.feed_forward\..*"))
 JOINS = ("add_norm", "add")
 ADDED = r"gradients/encode\.\w+\.\d+\.\w+\.add\.dropout"  # of what is added: as it is summed, or as it was given
 
@@ -431,7 +420,7 @@ def _weighed(what: str, part: str) -> Callable:
     """The residual ("base"), or what is added to it ("inner"), times another number than 1."""
 
     def of(value: float) -> Callable:
-        ways = [swap(f"{what} times {solving.shown(value)}", name, shares(name, **{part: value}), groups=SUB_LAYERS)
+        ways = [swap(f"{what} times {solving.shown(value)}", name, shares(name, **{part: value}))
                 for name in JOINS]  # fmt: skip
         return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
 
@@ -443,8 +432,7 @@ def _weighed(what: str, part: str) -> Callable:
 def _alone(subject: Subject, at: list[Site]) -> list[Mutant]:
     """No residual, in layers that are put together of sub-layers otherwise than BERT's and GPT-2's."""
     rest = [site for site in at if not any(site.key[: len(one.key)] == one.key for one in at if one.name in LAYERS)]
-    return [mutant for name in JOINS
-            for mutant in swap("no residual", name, shares(name, base=0.0), groups=SUB_LAYERS)(subject, rest)]
+    return [mutant for name in JOINS for mutant in swap("no residual", name, shares(name, base=0.0))(subject, rest)]
 
 
 def _behind(x: Array, f: Array, p: Any, **given: Any) -> tuple[Array, Cache]:
@@ -751,34 +739,20 @@ def another_eps_at(*chosen: Any, **fields: Any) -> Callable:
     return solving.solvable(of, 1e-5, EPS, due_eps)
 
 
-WITHOUT_HEAD = (("embeddings and encoder", r"encode\..*"), *GROUPS)
 LAYERS = {
     "encoder_layer": (layers.encoder_layer, layers.encoder_layer_backward),
     "pre_norm_layer": (layers.pre_norm_layer, layers.pre_norm_layer_backward),
 }
 NORMED, ALONE, TWICE = {"base": "normed"}, {"base": "none"}, {"times": 2}
 FINAL = r"encode\.norm"
-of_norms = partial(swap, name="layer_norm", groups=GROUPS)
-
-
-def whole_groups(what: str, replacement: Replacement) -> Callable:
-    """Of all norms and of those of each group; those at other places inside the first."""
-    named = {"", *(where for where, _ in GROUPS)}
-
-    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        found = of_norms(what, replacement=replacement)(subject, at)
-        inside = tuple(mutant for mutant in found if mutant.where not in named)
-        return [replace(mutant, inside=() if mutant.where else inside) for mutant in found if mutant.where in named]
-
-    return maker
-
+of_norms = partial(swap, name="layer_norm")
 
 
 entry(
     "L01", "eps 1e-5 (framework default) or 1e-3 for 1e-12", "the configuration's eps; 1e-12 in the release",
     "KH#642; nomic-ai/gpt4all#1946; nntile/nntile#378; dmlc/gluon-nlp#1215",
     "output", "BERT-ENC-3", when="GPT-2's release has 1e-5",
-    mutants=[another_eps_at(groups=GROUPS)],
+    mutants=[another_eps_at()],
 )  # fmt: skip
 entry(
     "L03", "(x-m)/(std+eps)", "(x-m)/sqrt(var+eps)",
@@ -799,11 +773,11 @@ entry(
     "L05", "normalised over sequence x hidden", "hidden axis only",
     "YutaroOgawa/pytorch_advanced#101", "output", "OP-LN-1",
     mutants=[
-        of_norms("statistics over sequence and hidden", replacement=over_tokens((-2, -1)), groups=WITHOUT_HEAD),
-        of_norms("statistics over the sequence", replacement=over_tokens((-2,)), groups=WITHOUT_HEAD),
-        of_norms("statistics of each entry over all tokens", replacement=over_tokens((0, 1)), groups=WITHOUT_HEAD),
-        of_norms("statistics over all there is", replacement=over_tokens((0, 1, 2)), groups=WITHOUT_HEAD),
-        everywhere(of_norms("statistics of each head's features", replacement=_of_each_head, groups=WITHOUT_HEAD)),
+        of_norms("statistics over sequence and hidden", replacement=over_tokens((-2, -1))),
+        of_norms("statistics over the sequence", replacement=over_tokens((-2,))),
+        of_norms("statistics of each entry over all tokens", replacement=over_tokens((0, 1))),
+        of_norms("statistics over all there is", replacement=over_tokens((0, 1, 2))),
+        everywhere(of_norms("statistics of each head's features", replacement=_of_each_head)),
     ],
 )  # fmt: skip
 entry(
@@ -888,7 +862,7 @@ entry(
         of_norms("mean and variance in float16", replacement=half_statistics()),
         *(of_norms(f"the whole norm in {name}", replacement=narrowed(precision.rounding(name)))
           for name in ("float16", "bfloat16")),
-        *(whole_groups(f"what it gives rounded to {name}", rounded_behind(precision.rounding(name)))
+        *(everywhere(of_norms(f"what it gives rounded to {name}", replacement=rounded_behind(precision.rounding(name))))
           for name in ("float16", "bfloat16")),
     ],
 )  # fmt: skip
@@ -1019,8 +993,8 @@ entry(
     "L26", "a norm taken twice", "once",
     "own knowledge", "output", "OP-LN-1",
     mutants=[
-        swap("the norm of the norm", "layer_norm", _norm_twice(), rf"(?!{FINAL}$).*", GROUPS),
-        swap("the norm of the norm", "layer_norm", _norm_twice(), groups=GROUPS, silent=r"(forward|gradients)/.*norm"),
+        swap("the norm of the norm", "layer_norm", _norm_twice(), rf"(?!{FINAL}$).*"),
+        swap("the norm of the norm", "layer_norm", _norm_twice(), silent=r"(forward|gradients)/.*norm"),
     ],
 )  # fmt: skip
 entry(
@@ -1038,8 +1012,7 @@ entry(
 def _through(what: str, lost: int) -> Callable:
     """No gradient passes the residuals (lost is 0), or the sub-layers (1)."""
     edit = lambda d, dy, c: tuple(0 * a if i == lost else a for i, a in enumerate(d))  # noqa: E731
-    ways = [swap(what, name, graded(getattr(layers, name), edit), section="gradients",
-                 groups=SUB_LAYERS, silent=silent)
+    ways = [swap(what, name, graded(getattr(layers, name), edit), section="gradients", silent=silent)
             for name, silent in (("add_norm", ""), ("add", ADDED if lost else ""))]  # fmt: skip
     return lambda subject, at: [mutant for way in ways for mutant in way(subject, at)]
 
@@ -1149,7 +1122,8 @@ entry(
     "L24", "a norm without its γ, or without its β", "γ x̂ + β",
     "own knowledge", "output", "OP-LN-1", when="left at 1 and 0 it is C02",
     mutants=[
-        *(whole_groups(f"no {name}", lacking(weight)) for name, weight in (("γ", True), ("β", False))),
-        whole_groups("no γ and no β", unweighted()),
+        *(everywhere(of_norms(f"no {name}", replacement=lacking(weight)))
+          for name, weight in (("γ", True), ("β", False))),
+        everywhere(of_norms("no γ and no β", replacement=unweighted())),
     ],
 )  # fmt: skip

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, ops, optim, tree
+from minibert.golden import places
 from minibert.golden.subject import Subject, Tensors
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, part, swap, unlisted
+from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, everywhere, part, swap, unlisted
 from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
-from minibert.mistakes.swap import graded, zeros
+from minibert.mistakes.swap import graded, local, zeros
 
 SECTION = {"O": "Optimizer"}
 
@@ -134,6 +135,16 @@ def _clip_each_with_eps(grads: Any, max_norm: float) -> tuple[Any, float]:
 
 def _clip_values(grads: Any, limit: float) -> tuple[Any, float]:
     return tree.map(lambda g: np.clip(g, -limit, limit), grads), optim.global_norm(grads)
+
+
+def clipped_at() -> Callable:
+    """Each entry clipped to a bound of its own, whatever the norm."""
+
+    def of(bound: float) -> Callable:
+        return part(f"each entry clipped at {solving.shown(bound)}",
+                    clip=lambda grads, _: (_clip_values(grads, bound)[0], optim.global_norm(grads)))
+
+    return solving.solvable(of, 0.1, (0.01, 0.5, 0.001, 5.0), lambda s: s.optimizer["clip_norm"], least=1e-9)
 
 
 def _no_clip(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -349,7 +360,11 @@ SPARED = (  # what a list of names may miss
     ("the MLM head's norm's weight", r"(.*\.)?mlm\.norm\.weight"),
     ("the embeddings' norm", r"(.*\.)?embeddings\.norm\.(weight|bias)"),
     ("the embeddings' norm's weight", r"(.*\.)?embeddings\.norm\.weight"),
-    ("the final norm", r"norm\.(weight|bias)"),
+    ("the attentions' norm", r".*attention\.norm\.(weight|bias)"),
+    ("the attentions' norm's weight", r".*attention\.norm\.weight"),
+    ("the feed-forwards' norm", r".*feed_forward\.norm\.(weight|bias)"),
+    ("the feed-forwards' norm's weight", r".*feed_forward\.norm\.weight"),
+    ("the final norm", r"norm\.(weight|bias)"), ("the final norm's weight", r"norm\.weight"),
     ("the MLM head's bias", r"(.*\.)?mlm\.bias"), ("the pooler's bias", r"(.*\.)?pooler\.bias"),
 )  # fmt: skip
 
@@ -446,7 +461,10 @@ entry(
 entry(
     "O35", "no division by the root of the second moment", "m / (√v + eps)",
     "own knowledge", "step", "OPT-ADAM-1",
-    mutants=for_optimizer(ADAM, [of_update("the first moment alone", lambda m, v, t, eps: m)]),
+    mutants=for_optimizer(ADAM, [
+        of_update("the first moment alone", lambda m, v, t, eps: m),
+        of_update("the first moment alone, its bias corrected", lambda m, v, t, eps: m / (1 - BETA1**t)),
+    ]),
 )  # fmt: skip
 entry(
     "O30", "the decay not multiplied by the rate", "w -= lr*(u + wd*w)",
@@ -503,6 +521,7 @@ entry(
     mutants=[
         part("not clipped", clip=_no_clip),
         part("each entry clipped", clip=_clip_values),
+        clipped_at(),
         part("scaled to the norm even when below it", clip=_always_scaled),
     ],
 )  # fmt: skip
@@ -564,6 +583,17 @@ def _trusted(u: Array, p: Array, rate: float) -> Array:
 
 def _nesterov(m: Array, v: Array, t: int, g: Array, p: Array, right: Callable) -> Array:
     return right(BETA1 * m + (1 - BETA1) * g, v, t)
+
+
+def _amsgrad() -> Callable:
+    """A step by the largest second moment so far, of each tensor."""
+    largest: dict[int, Array] = {}
+
+    def step(m: Array, v: Array, t: int, g: Array, p: Array, right: Callable) -> Array:
+        largest[id(p)] = v.copy() if t == 1 else np.maximum(largest[id(p)], v)
+        return right(m, largest[id(p)], t)
+
+    return step
 
 
 def _clip_by_square(grads: Any, max_norm: float) -> tuple[Any, float]:
@@ -658,16 +688,19 @@ def _rate_of(what: str, pattern: str) -> Callable:
     return solving.solvable(of, 10.0, (0.1, 2.0, 0.5, 100.0), 1.0, most=1e4)
 
 
-def _by_depth(value: float) -> Callable:
-    """Each layer's rate times a value for each layer above it, the embeddings' as that of one below the first."""
+def _by_depth(value: float, top: int) -> Callable:
+    """Each layer's rate times a value for each layer above it, the embeddings' as that of one below the first; the last
+    layer's times the value so often.
+    """
 
     def rates(paths: list[str]) -> dict[str, float]:
         depth = {path: int(found[1]) + 1 for path in paths if (found := re.search(r"encoder\.(\d+)\.", path))}
         depth |= {path: 0 for path in paths if re.match(r"(.*\.)?embeddings\.", path)}
-        above = max(depth.values(), default=0) + 1
-        return {path: value ** (above - n) for path, n in depth.items()}
+        last = max(depth.values(), default=0)
+        return {path: value ** (last - n + top) for path, n in depth.items()}
 
-    return _rates(f"rates times {solving.shown(value)} from layer to layer", rates)
+    what = f"rates times {solving.shown(value)} from layer to layer"
+    return _rates(what + (f", the last one's {top} times" if top != 1 else ""), rates)
 
 
 def _rates(what: str, rates: Callable[[list[str]], dict[str, float]]) -> Callable:
@@ -719,6 +752,7 @@ entry(
     mutants=[
         _moments("AdaBelief's, of the gradient's distance from m", lambda m, v, g: (
             BETA2 * v + (1 - BETA2) * (g - m) ** 2)),
+        _any_adam("divided by the root of the largest so far, as AMSGrad", _amsgrad()),
         _moments("the largest so far, as AMSGrad", lambda m, v, g: np.maximum(v, BETA2 * v + (1 - BETA2) * g * g)),
         _moments("the sum of all squares, as AdaGrad", lambda m, v, g: v + g * g),
         _moments("Yogi's", lambda m, v, g: v - (1 - BETA2) * np.sign(v - g * g) * g * g),
@@ -751,7 +785,8 @@ entry(
     "own knowledge (layer-wise decay, arXiv 2003.10555; heads at ten times the rate)", "step", "OPT-SCHED-1",
     mutants=[
         *(_rate_of(what, pattern) for what, pattern in OF_A_RATE),
-        solving.solvable(_by_depth, 0.9, (0.95, 0.8, 0.5, 0.65, 0.75), 1.0, most=10.0),
+        *(solving.solvable(partial(_by_depth, top=top), 0.9, (0.95, 0.8, 0.5, 0.65, 0.75), 1.0, most=10.0)
+          for top in (1, 0, 2)),  # 2 in ELECTRA's release
     ],
 )  # fmt: skip
 entry(
@@ -806,6 +841,33 @@ def _frozen(block: str) -> Callable:
         return found
 
     return maker
+
+
+BODY = "embeddings|(en|de)coder|map|project|norm"
+HEADS = (("the MLM head", "mlm|lm"), ("the pooler", "pooler"), ("the pair head", "nsp|sop"),
+         ("the detection head", "rtd"))  # fmt: skip
+
+
+def _parts_frozen(subject: Subject, at: list) -> list[Mutant]:
+    """Several layers, a tied table in both its uses, all but the heads, a head: no gradient is handed out."""
+    towers = places.places(subject.family, subject.config).towers
+    paths = {f"{GRADIENTS}/{name}": local(path, towers)
+             for path, name, *_ in families.family(subject.family).names(subject.config)}  # fmt: skip
+    last = max((int(n[1]) for p in paths.values() if (n := re.match(r"(?:en|de)coder\.(\d+)\.", p))), default=0)
+    below = {n: rf"(en|de)coder\.({'|'.join(map(str, range(n)))})" for n in range(1, last + 1)}
+    parts = [("all layers", "(en|de)coder"), ("the word table", r"embeddings\.word"), ("the embeddings", "embeddings"),
+             ("all but the heads", BODY), ("all but the heads, and the pooler", f"{BODY}|pooler"), *HEADS,
+             *((f"the layers below {n}", pattern) for n, pattern in below.items()),
+             *((f"the embeddings and the layers below {n}", f"embeddings|{pattern}") for n, pattern in below.items())]
+    found, seen = [], {frozenset(), frozenset(paths)}
+    for what, pattern in parts:
+        own = frozenset(key for key, path in paths.items() if re.fullmatch(rf"({pattern})\..*", path))
+        if own not in seen:
+            seen.add(own)
+            written = lambda t, own=own: {k: np.zeros_like(a) if k in own else a for k, a in t.items()}  # noqa: E731
+            found.append(Mutant(f"{what} frozen", lambda s: s, section=GRADIENTS, after=written,
+                                silent=rf"steps/\d+/({pattern})\..*"))
+    return found
 
 
 def _doubled(grads: dict[str, Array], subject: Subject) -> dict[str, Array]:
@@ -876,14 +938,15 @@ entry(
 entry(
     "O36", "a part is frozen", "every parameter has a gradient and learns",
     "own knowledge", "gradient", "OPT-ORDER-2", cause_of=("E17", "O12"),
-    mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")],
+    mutants=[_frozen(name) for name in ("encoder_layer", "pre_norm_layer", "decoder_layer", "embeddings")]
+    + [_parts_frozen],
 )  # fmt: skip
-def _detached(name: str, where: str = ".*", groups: Any = ()) -> Callable:
+def _detached(name: str, where: str = ".*") -> Callable:
     """No gradient passes an op or block on to what it was given first; its parameters have theirs."""
     module = next(module for module in (layers, ops, masked_lm) if hasattr(module, name))
     pair = graded(getattr(module, name), lambda g, dy, c: (zeros(g[0]), *g[1:]))
     text = name.replace("_", " ").replace("mlm", "MLM")
-    return swap(f"none passes the {text}", name, pair, where, groups, section=GRADIENTS)
+    return swap(f"none passes the {text}", name, pair, where, section=GRADIENTS)
 
 
 def _unlearnt(name: str, leaves: tuple[str, ...], paths: str, groups: Any = ()) -> Callable:
@@ -953,8 +1016,7 @@ entry(
     when="within attention it is A36, of the pooler H27, of residuals L22",
     mutants=[_detached(name) for name in ("encoder_layer", "pre_norm_layer", "mlm_head", "self_attention",
                                           "feed_forward")]
-    + [_detached("linear", paths) for paths in (
-        r".*\.(query|key|value)", r"(next_sentence|sentence_order)\.head\.dense", r"encode\.(map|project)")],
+    + [everywhere(_detached("linear", r"(?!encode\.pooler|.*decoder$).*"))],
 )  # fmt: skip
 entry(
     "O38", "weights or biases frozen", "every parameter has a gradient and learns",
@@ -964,6 +1026,7 @@ entry(
           for leaves in (("weight", "bias"), ("weight",), ("bias",))),
         *(_unlearnt("linear", leaves, r"(?!.*\.decoder$).*", FROZEN)
           for leaves in (("bias",), ("weight",), ("weight", "bias"))),
+        _unlearnt("linear", ("bias",), r".*\.decoder"),
     ],
 )  # fmt: skip
 entry(

@@ -4,7 +4,6 @@ Each table is of (what in words, a function), from which the entries of norms, a
 """
 
 import math
-import re
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ import numpy as np
 
 from minibert import layers, ops
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, everywhere, swap
+from minibert.mistakes.catalogue import GRADIENTS, everywhere, swap
 from minibert.mistakes.swap import Replacement, Site, graded
 from minibert.pairs import PAIRS
 
@@ -23,16 +22,8 @@ Cache = dict[str, Any]
 
 
 def placed(what: str, name: str, replacement: Any, paths: str = ".*", **fields: Any) -> Callable:
-    """A wrong backward of the op or block `name`; inside it, at one place of all layers, and where `swap` has it."""
-
-    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
-        chosen = [site for site in at if site.name == name and site.layer is not None]
-        roles = {re.sub(r"\.\d+\.", ".#.", site.local): site for site in chosen}
-        words = {role: site.words.partition(f"layer {site.layer} ")[2] or site.words for role, site in roles.items()}
-        groups = [(words[role], re.escape(role).replace(r"\#", r"\d+")) for role in roles]
-        return everywhere(swap(what, name, replacement, paths, groups, section=GRADIENTS, **fields))(subject, at)
-
-    return maker
+    """A wrong backward of the op or block `name`; inside it, the same in some places."""
+    return everywhere(swap(what, name, replacement, paths, section=GRADIENTS, **fields))
 
 
 # ---- Layer norm ------------------------------------------------------------------------------------------------------

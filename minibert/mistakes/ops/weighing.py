@@ -408,8 +408,7 @@ entry(
 entry(
     "A49", "a projection of the attention left out", "queries, keys and values each by W x + b",
     "own knowledge", "output", "BERT-ATT-1",
-    mutants=[swap("the states as they are", "linear", left_out, r".*\.attention\.(query|key|value)",
-                  groups=tuple((f"the {name}", rf".*\.attention\.{name}") for name in ("query", "key", "value")))],
+    mutants=[swap("the states as they are", "linear", left_out, r".*\.attention\.(query|key|value)")],
 )  # fmt: skip
 entry(
     "A50", "queries and keys normalised before they meet", "as they are projected",
