@@ -19,7 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,9 +224,10 @@ def _retired(place: Path) -> str:
 
 def _read(place: Path) -> Case:
     source = str(place / "case.json")
-    facts = strictjson.loads(_bytes(place / "case.json"), source)
+    text = _bytes(place / "case.json")
+    facts = strictjson.loads(text, source)
     version = _version(facts, source)
-    problem = invalid(facts, schema(version))
+    problem = _problem(text, version)
     require(problem is None, f"{source}: {problem}")
     listed, hashes = _rows_of_1(facts) if version == 1 else _rows(facts, source)
     entries: dict[str, Entry] = {}
@@ -243,6 +244,12 @@ def _read(place: Path) -> Case:
     counted = max(facts["batches"], 1) == len(numbered) + 1 and max(numbered, default=0) == len(numbered)
     require(counted, f"{source}: batches is {facts['batches']}, the inputs have {len(numbered) + 1}")
     return Case(place, facts, entries, hashes)
+
+
+@lru_cache(maxsize=64)
+def _problem(text: bytes, version: int) -> str | None:
+    """What is wrong with what a case.json says, if anything: asked once of those that are read again."""
+    return invalid(strictjson.loads(text, "case.json"), schema(version))
 
 
 def _version(facts: Any, source: str) -> int:

@@ -110,7 +110,7 @@ def test_steps_tell_a_tie_of_gradients_apart(monkeypatch):
 def test_a_run_on_top_of_what_was_found_is_part_of_a_run_of_that():
     """And gives what it gives by itself. The run of another base goes."""
     one, other = (found("A06", "not scaled", f"layer {i}") for i in range(2))
-    more = found("L24", "no γ", "MLM head")
+    more = found("L24", "no γ", "masked lm head")
     runs = runs_of(tensors(one))
     alone = runs.trial((one, more), runs.evidence).residuals
     for base in (one, other):
@@ -164,7 +164,7 @@ def test_of_gradients_alone_few_mutants_are_likely(forced):
 
 @pytest.mark.parametrize(
     ("mistake", "right"),
-    [(("A37", "P (1 - P) dP"), True), (("A06", "not scaled"), False), (("L24", "no γ", "MLM head"), False)],
+    [(("A37", "P (1 - P) dP"), True), (("A06", "not scaled"), False), (("L24", "no γ", "masked lm head"), False)],
 )
 def test_gradients_alone_say_whether_the_forward_pass_is_right(mistake, right):
     runs = runs_of(tensors(found(*mistake), of=GRADIENTS))
