@@ -185,18 +185,14 @@ def _variant(report: Any) -> str:
 
 
 def _tie(report: Any) -> str:
-    """The case of the same family, or else of ops, that tells most of a tie apart, if any does."""
+    """The case of the same family, or else of ops, that shows some of a tie and not the others, if any does."""
     ids = [*dict.fromkeys(found.id for found in report.diagnosis.names if found.listed)]
-    best, apart = None, 1
-    for folder in (report.case.name.partition("/")[0], "ops"):
+    for folder in dict.fromkeys((report.case.name.partition("/")[0], "ops")):
         held = kills.read(folder)
         for case in dict.fromkeys(case for id in ids for case in held.get(id, {})):
-            shown = {held[id][case].key if case in held.get(id, {}) else None for id in ids}
-            if len(shown) > apart and f"{folder}/{case}" != report.case.name:
-                best, apart = f"{folder}/{case}", len(shown)
-        if best is not None:
-            of = "them" if apart == len(ids) else f"{apart} of the {len(ids)}"
-            return f"case {best} tells {of} apart: check it, too"
+            showing = [id for id in ids if case in held.get(id, {})]
+            if len(showing) < len(ids) and f"{folder}/{case}" != report.case.name:
+                return f"check case {folder}/{case}, too, which shows {', '.join(showing)} alone of them"
     told = " and ".join(f"`minibert mistakes {id}`" for id in ids[:2])
     return f"see what is right of each: {told}" if told else "undo it"
 

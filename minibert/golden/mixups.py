@@ -78,7 +78,10 @@ def harmless(rows: list[Row], mixed: list[Mixup]) -> bool:
         return False  # a loss of them is right as well
     if any(mixup.form and mixup.key.startswith("gradients/") for mixup in mixed):
         later = [row for row in later if row.key.startswith("steps/")]  # which alone are made of gradients
-    shown = all(_made_of(row.key) for row in order[last : last + 1]) and any(row.alone is not None for row in order)
+    alone = any(row.alone is not None for row in order)
+    if any(mixup.form for mixup in mixed) and not alone:
+        return False
+    shown = alone and all(_made_of(row.key) for row in order[last : last + 1])
     if not shown or any(mixup.how == forms.MASK for mixup in mixed):
         return bool(later)
     return any(row.alone is not None and row.alone > EXPLAINED for row in later)
@@ -93,7 +96,8 @@ class Pool:
     """All that a tensor may be instead. others: by shape (key, how, array)."""
 
     def __init__(self, case: Any, dtype: str, held: Iterator[tuple[str, str, np.ndarray]]):
-        self.case, self.dtype, self.axes = case, dtype, axes.Axes(case)
+        self.case, self.axes = case, axes.Axes(case)
+        self.floors = {key: compare.floor(entry, dtype) or 0.0 for key, entry in case.entries.items()}
         self.others: dict[tuple[int, ...], list[tuple[str, str, np.ndarray]]] = {}
         for key, how, array in held:
             self.others.setdefault(array.shape, []).append((key, how, array))
@@ -105,9 +109,7 @@ class Pool:
 
     def bar(self, *keys: str) -> float:
         """The error up to which rounding explains these, over their scale; 0 where there is no floor."""
-        entries = self.case.entries
-        floors = [compare.floor(entries[key], self.dtype) or 0.0 for key in keys if key in entries]
-        return EXPLAINED * min(max(floors, default=0.0), LOW)
+        return EXPLAINED * min(max(self.floors.get(key, 0.0) for key in keys), LOW)
 
     def computed(self) -> Iterator[tuple[str, str, np.ndarray]]:
         """Those of the forward pass."""
@@ -174,7 +176,7 @@ def _starts(path: str) -> list[str]:
 
 def _of(pool: Pool, row: Row, array: np.ndarray) -> Mixup | None:
     """What is another tensor, or the same turned."""
-    floor = compare.floor(pool.case.entries[row.key], pool.dtype)
+    floor = pool.floors[row.key]
     if not floor or not np.isfinite(array).all() or not array.size or (array.size == 1 and floor > SCALAR):
         return None
     if array.size > 1 and (array == array.flat[0]).all():

@@ -17,6 +17,7 @@ import zipfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import numpy as np
@@ -24,7 +25,7 @@ import pytest
 
 from minibert import InputError, cli, tree
 from minibert.checkpoint import numpy_files, safetensors
-from minibert.golden import answer, blocks, candidate, checking, compare, levels, report
+from minibert.golden import answer, blocks, candidate, checking, compare, kills, levels, report
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 from minibert.mistakes import CATALOGUE, trials, words
@@ -338,8 +339,14 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path, monkeypatch):
     """A known mistake made on purpose; a factor that nobody knows, in a layer, is told beside it."""
     monkeypatch.setattr(trials, "CATALOGUE", {id: one for id, one in CATALOGUE.items() if id[0] in "AL"})
     path = written(tmp_path / "c.safetensors", forward(varied("A04")))
-    got, declared = found(path, "bert/probe"), found(path, "bert/probe", declare=["a04"])
+    got, declared = found(path, "bert/probe"), found(path, "bert/probe", declare=["a04", "A15"])
     assert (got.code, got.verdict, declared.code, declared.verdict) == (1, "mistake", 0, "variant")
+    told = "\n".join(report.table(declared))
+    assert declared.diagnosis.ids == ["A04"]
+    assert "as declared: A04" in told
+    assert "if declared" not in told
+    assert "do: say so" not in told
+    assert "declared, and not seen in these tensors: A15" in told
     with pytest.raises(InputError, match=r"^no known mistake 'A94'"):
         found(path, "bert/probe", declare=["A94"])
     with pytest.raises(InputError, match=r"^no known mistake 'A94'"):  # where nothing is wrong, too
@@ -354,6 +361,30 @@ def test_what_is_declared_is_no_error_and_hides_none(tmp_path, monkeypatch):
     got = found(path, "bert/probe", declare=["A04"])
     assert (got.code, got.verdict) == (1, "unknown")
     assert got.diagnosis.unexplained == "forward/bert.encoder.layer.1.output.dense"
+
+
+def test_a_tie_names_the_case_that_shows_one_of_them():
+    """Where there is none it does not speak of one."""
+    def advice(*ids):
+        names = [SimpleNamespace(id=id, listed=True) for id in ids]
+        case = SimpleNamespace(name="bert/published")
+        return answer.next_step(SimpleNamespace(case=case, strange=0, verdict="tie", diagnosis=SimpleNamespace(
+            names=names)))  # fmt: skip
+
+    named = re.match(r"check case (bert/[\w-]+), too, which shows (A12|A42) alone of them", advice("A12", "A42"))
+    folder, case = named[1].split("/")
+    shown = {id for id in ("A12", "A42") if case in kills.read(folder).get(id, {})}
+    assert shown == {named[2]}
+    assert advice("A12", "A12").startswith("see what is right of each")
+
+
+def test_other_names_of_leaves_are_said(tmp_path):
+    """gamma and beta of TensorFlow's norms."""
+    norm, pooler = "gradients/bert.embeddings.LayerNorm", "forward/bert.pooler"
+    held = {f"{norm}.gamma": observed()[f"{norm}.weight"], pooler: observed()[pooler]}
+    got = found(written(tmp_path / "c.safetensors", held), "bert/probe")
+    assert any(line.startswith("gamma read as weight: 1 tensor") for line in report.remarks(got))
+    assert not any("beta" in line for line in report.remarks(got))
 
 
 def test_one_tensor_is_one(tmp_path, capsys):
