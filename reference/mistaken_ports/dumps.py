@@ -43,9 +43,9 @@ def stored(name, real):
     return real or hashlib.sha256(name.encode()).digest()[1] >= 184
 
 
-def precision(kind):
-    """In which a dump of this kind was computed."""
-    return "bfloat16" if kind == "bfloat16" else "float32"
+def precision(entry):
+    """In which a dump was computed."""
+    return entry.get("dtype", "bfloat16" if entry["kind"] == "bfloat16" else "float32")
 
 
 def keys(kind, case):
@@ -73,7 +73,7 @@ def keys(kind, case):
 
 def twin(entry, folder=HERE):
     """The path of the right port's dump: same stack, same case, same precision."""
-    return folder / "right" / f"{entry['stack']}.{entry['case'].replace('/', '.')}.{precision(entry['kind'])}.npz"
+    return folder / "right" / f"{entry['stack']}.{entry['case'].replace('/', '.')}.{precision(entry)}.npz"
 
 
 def whole(entry, folder=HERE):

@@ -2,6 +2,7 @@
 
     python reference/mistaken_ports/make.py                 those that lie here (ten minutes on one core)
     python reference/mistaken_ports/make.py -o DIR [ID …]   all of plants.toml, or some, into another folder
+    python reference/mistaken_ports/make.py --plants reference/mistaken_ports/blind.toml -o DIR     another list
 
 Needs torch, transformers, jax, onnx, onnxscript, onnxruntime and safetensors, at the versions that manifest.json names.
 """
@@ -10,6 +11,7 @@ import argparse
 import importlib
 import importlib.util
 import json
+import re
 import sys
 import tomllib
 import types
@@ -28,22 +30,34 @@ from minibert.checkpoint import safetensors  # noqa: E402
 
 ADAPTERS = HERE.parent / "adapters"
 BFLOAT16 = "bfloat16"
+FIELDS = ("id", "stack", "case", "kind", "dtype", "what", "near", "of", "right")
 VERSIONS = ("torch", "transformers", "jax", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
-def plants():
-    return tomllib.loads((HERE / "plants.toml").read_text(encoding="utf-8"))["plant"]
+def plants(path=HERE / "plants.toml"):
+    """The plants of a list; one that is `of` others has their edits, and then its own."""
+    listed = tomllib.loads(path.read_text(encoding="utf-8"))["plant"]
+    own = {plant["id"]: plant.get("edits", []) for plant in listed}
+    return [{**plant, "edits": [e for id in (*plant.get("of", ()), plant["id"]) for e in own[id]]} for plant in listed]
 
 
 def source(path, edits, name):
-    """The text of a port with the edits that are its own."""
+    """The text of a port with the edits that are its own; those with a class before the texts within that class."""
     text = Path(path).read_text(encoding="utf-8")
-    for file, old, new in edits:
+    for file, *owner, old, new in edits:
         if file == name:
-            if old not in text:
+            start, end = within(text, owner[0]) if owner else (0, len(text))
+            if old not in text[start:end]:
                 sys.exit(f"{path}: an edit's text is not there: {old!r}; is it another version?")
-            text = text.replace(old, new)
+            text = text[:start] + text[start:end].replace(old, new) + text[end:]
     return text
+
+
+def within(text, owner):
+    """Where a class begins and ends."""
+    start = re.search(rf"^class {owner}\b", text, re.M).start()
+    behind = re.compile(r"^(@|class |def )", re.M).search(text, start + 1)
+    return start, behind.start() if behind else len(text)
 
 
 def module(name, text):
@@ -100,7 +114,8 @@ def by_jax(edits, weights, inputs, facts, dtype):
     if facts["family"] != "bert":
         relatives = module("jax_relatives", source(HERE / "jax_relatives.py", edits, "jax"))
         port.forward = getattr(relatives, facts["family"])
-    return port.bert({n: w.astype(dtype) for n, w in weights.items()}, inputs, facts)
+    found = port.bert({n: w.astype(dtype) for n, w in weights.items()}, inputs, facts)
+    return {n: a.astype(np.float32) if a.dtype.name == BFLOAT16 else a for n, a in found.items()}
 
 
 def by_numpy(edits, weights, inputs, facts, dtype):
@@ -142,13 +157,13 @@ def computed(plant, dtype):
 
 def dump(plant):
     """What the plant's port hands over: {key: array}, in the order of the case."""
-    found = computed(plant, dumps.precision(plant["kind"]))
+    found = computed(plant, dumps.precision(plant))
     return {key: found[key] for key in dumps.keys(plant["kind"], plant["case"]) if key in found}
 
 
 def visible(found, plant):
     """The keys beyond 4 floors of the case, by reference/INTERPRETING.md, in its order."""
-    facts, dtype = case(plant["case"])[2], dumps.precision(plant["kind"])
+    facts, dtype = case(plant["case"])[2], dumps.precision(plant)
     least = {"float32": 2.0**-24, BFLOAT16: 2.0**-8}[dtype]
     beyond = []
     for section, held in facts["sections"].items():
@@ -171,7 +186,7 @@ def visible(found, plant):
 def right(entries):
     """The right port of these plants, which share stack, case and precision: {key: array}."""
     kind = "steps" if any(entry["kind"] == "steps" for entry in entries) else entries[0]["kind"]
-    found = computed({**entries[0], "kind": kind, "edits": []}, dumps.precision(kind))
+    found = computed({**entries[0], "kind": kind, "edits": []}, dumps.precision(entries[0]))
     asked = dumps.keys("steps" if kind == "steps" else "full", entries[0]["case"])
     return {key: found[key] for key in asked if key in found}
 
@@ -184,8 +199,8 @@ def packed(plant, found, twin):
     """(what is stored of a dump, its entry of the manifest)."""
     held = {key: value for key, value in found.items() if key not in twin or not same(value, twin[key])}
     asked = dumps.keys(plant["kind"], plant["case"])
-    beyond = visible(found, plant)
-    said = {name: plant[name] for name in ("id", "stack", "case", "kind", "what")}
+    beyond = [] if plant.get("right") else visible(found, plant)
+    said = {name: plant[name] for name in FIELDS if name in plant}
     return held, {
         **said, "family": plant["case"].split("/")[0], "split": dumps.split(plant["id"]),
         "origin": "real" if "link" in plant else "planted", "link": plant.get("link"),
@@ -221,15 +236,18 @@ def listed(folder, made):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", metavar="DIR", type=Path, default=HERE, help="where to; default: here")
+    given = HERE / "plants.toml"
+    parser.add_argument("--plants", metavar="FILE", type=Path, default=given, help="the list; default: plants.toml")
     parser.add_argument("ids", nargs="*", metavar="ID")
     asks = parser.parse_args()
     groups, here = {}, asks.o.resolve() == HERE
-    known = {plant["id"] for plant in plants()}
+    every = plants(asks.plants)
+    known = {plant["id"] for plant in every}
     if unknown := [id for id in asks.ids if id not in known]:
-        parser.error(f"plants.toml has no {', '.join(unknown)}")
-    if asks.ids and here:
+        parser.error(f"{asks.plants.name} has no {', '.join(unknown)}")
+    if here and (asks.ids or asks.plants.name != "plants.toml"):
         parser.error("some of them need a folder of their own, -o DIR: here the list would hold them alone")
-    for plant in plants():
+    for plant in every:
         if here and not dumps.stored(plant["id"], "link" in plant):
             continue
         groups.setdefault(dumps.twin(plant).name, []).append(plant)

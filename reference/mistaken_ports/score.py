@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,10 @@ import dumps  # noqa: E402
 
 SAID = ("right", "answers", "first", "text")  # what is read of a verdict
 MOST = 64  # answers of one verdict that are kept
-GROUPS = ("kind", "stack", "family", "origin", "split")
-HEAD = f"{'':24} dumps visible  exact  tied wrong no name first right  CPU s: median"
+GROUPS = ("entry", "kind", "stack", "family", "origin", "split")
+ENTRY = ("no entry", "an entry")  # of the catalogue
+WORTH = ("exact", "tied", "wrong", "none", "near")
+HEAD = f"{'':24} dumps visible  exact  tied wrong no name  near first right  CPU s: median"
 
 
 def ours(folder, path, dtype):
@@ -84,14 +86,21 @@ def unfit(said):
 
 
 def judged(said, entry):
-    """exact, tied, wrong or none: what a verdict's name is worth."""
+    """exact, tied, wrong or none: what a verdict's name is worth; near: a kin of what has no entry."""
     given = {frozenset(ids) for ids in said.get("answers") or ()}
     right = {frozenset(ids) for ids in entry["answers"]} | {frozenset([entry["id"]])}
     if not given:
         return "none"
     if not given & right:
-        return "wrong"
+        return "near" if given & {frozenset([id]) for id in entry.get("near", ())} else "wrong"
     return "exact" if len(given) == 1 else "tied"
+
+
+def hits(said, several, entries):
+    """Of a port with several mistakes, how many are named: an id of each among those of the answers."""
+    given = {id for ids in said.get("answers") or () for id in ids}
+    meant = [{id, *chain(*entries[id]["answers"]), *entries[id].get("near", ())} for id in several["of"]]
+    return sum(not given.isdisjoint(ids) for ids in meant)
 
 
 def cpu():
@@ -100,14 +109,14 @@ def cpu():
 
 def row(label, rows):
     seen = [r for r in rows if r["visible"]]
-    counts = {name: sum(r["name"] == name for r in seen) for name in ("exact", "tied", "wrong", "none")}
+    counts = {name: sum(r["name"] == name for r in seen) for name in WORTH}
     first, took = sum(r["first right"] for r in seen), sorted(r["cpu"] for r in rows)
     times = f"{took[len(took) // 2]:.1f}, at most {took[-1]:.1f}"
     return (f"{label:24}{len(rows):6}{len(seen):8}{counts['exact']:7}{counts['tied']:6}{counts['wrong']:6}"
-            f"{counts['none']:8}{first:12}  {times}")  # fmt: skip
+            f"{counts['none']:8}{counts['near']:6}{first:12}  {times}")  # fmt: skip
 
 
-def table(rows, twins):
+def table(rows, twins, several=()):
     """The result as text: precision and recall of "wrong", then what was named, by group."""
     alarms, missed = sum(not t["right"] for t in twins), sum(r["right"] for r in rows if r["visible"])
     seen = sum(r["visible"] for r in rows)
@@ -117,6 +126,11 @@ def table(rows, twins):
     yield f"called wrong: precision {(seen - missed) / max(1, flagged):.3f} ({alarms} of {len(twins)} right ports)"
     yield f"              recall {(seen - missed) / max(1, seen):.3f} ({missed} of {seen} mistaken ones missed)"
     yield f"named:        precision {named / max(1, named + wrong):.3f}, recall {named / max(1, seen):.3f}"
+    if several:
+        due, whole = sum(len(r["of"]) for r in several), sum(r["hits"] == len(r["of"]) for r in several)
+        yield f"of several:   {sum(r['hits'] for r in several)} of {due} named, all of {whole} of {len(several)} ports"
+    if not rows:
+        return
     yield HEAD
     yield row("all", rows)
     for group in GROUPS:
@@ -146,10 +160,11 @@ def main():
     entries = [e for e in every if asks.split in (None, e["split"]) and (not asks.ids or e["id"] in asks.ids)]
     if not entries:
         parser.error(f"none of these dumps is {asks.split}")
-    rows, twins, done = [], [], set()
+    rows, twins, several, done = [], [], [], set()
+    known = {e["id"]: e for e in every}
     with tempfile.TemporaryDirectory() as folder:
         for entry in entries:
-            path, dtype = str(Path(folder) / "dump.npz"), dumps.precision(entry["kind"])
+            path, dtype = str(Path(folder) / "dump.npz"), dumps.precision(entry)
             case = str(dumps.GOLDEN / entry["case"])
             if dumps.twin(entry, asks.folder) not in done:
                 done.add(dumps.twin(entry, asks.folder))
@@ -158,13 +173,22 @@ def main():
             np.savez(path, **dumps.whole(entry, asks.folder))
             start = cpu()
             said = verdict(case, path, dtype)
-            rows.append({**entry, **said, "cpu": cpu() - start, "answers": said.get("answers"),
-                         "name": judged(said, entry), "first right": said.get("first") in entry["first"],
-                         "visible": bool(entry["first"]), "due": entry["answers"]})  # fmt: skip
-            print(f"{entry['id']}: {rows[-1]['name']} {said.get('answers')}", file=sys.stderr, flush=True)
-    print("\n".join(table(rows, twins)))
+            kept = {**entry, **said, "cpu": cpu() - start, "answers": said.get("answers"), "due": entry["answers"]}
+            if entry.get("right"):
+                name = "right" if said["right"] else "called wrong"
+                twins.append({"twin": entry["id"], **said})
+            elif "of" in entry:
+                several.append({**kept, "hits": hits(said, entry, known)})
+                name = f"{several[-1]['hits']} of {len(entry['of'])}"
+            else:
+                name = judged(said, entry)
+                rows.append({**kept, "name": name, "first right": said.get("first") in entry["first"],
+                             "visible": bool(entry["first"]), "entry": ENTRY[bool(entry["answers"])]})  # fmt: skip
+            print(f"{entry['id']}: {name} {said.get('answers')}", file=sys.stderr, flush=True)
+    print("\n".join(table(rows, twins, several)))
     if asks.json:
-        asks.json.write_text(json.dumps({"dumps": rows, "twins": twins}, indent=1) + "\n", encoding="utf-8")
+        told = {"dumps": rows, "twins": twins} | ({"several": several} if several else {})
+        asks.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,33 @@ def test_verdicts_are_worth_what_the_page_says():
     assert SCORE.judged({"answers": [["A04"]]}, {"id": "x02", "answers": []}) == "wrong"  # what has no entry
 
 
+def test_the_blind_list_says_what_is_there():
+    blind = {plant["id"]: plant for plant in MAKE.plants(FOLDER / "blind.toml")}
+    assert not blind.keys() & PLANTS.keys()
+    for plant in blind.values():
+        named = [id for ids in (plant.get("near", ()), *plant.get("answers", ())) for id in ids]
+        assert all(id in CATALOGUE for id in named), plant["id"]
+        assert sum(name in plant for name in ("answers", "near", "of", "right")) == 1
+        for id in plant.get("of", ()):
+            assert all(edit in plant["edits"] for edit in blind[id]["edits"])
+
+
+def test_an_edit_within_a_class(tmp_path):
+    (tmp_path / "port.py").write_text("class A:\n    n = 1\n\n\nclass B:\n    n = 1\n", encoding="utf-8")
+    edits = [["port", "A", "n = 1", "n = 2"], ["port", "B", "n = 1", "n = 3"]]
+    text = MAKE.source(tmp_path / "port.py", edits, "port")
+    assert text == "class A:\n    n = 2\n\n\nclass B:\n    n = 3\n"
+    with pytest.raises(SystemExit, match="is it another version"):
+        MAKE.source(tmp_path / "port.py", [*edits, ["port", "B", "n = 2", "n = 4"]], "port")
+
+
+def test_of_several_mistakes_and_of_one_without_an_entry():
+    entries = {"x01": {"answers": [["A04"], ["A05"]]}, "x02": {"answers": [], "near": ["L25"]}, "x03": {"answers": []}}
+    said = {"answers": [["A05", "L25"], ["A05", "E19"]]}
+    assert SCORE.hits(said, {"of": ["x01", "x02", "x03"]}, entries) == 2
+    assert SCORE.judged({"answers": [["L25"]]}, {"id": "x02", **entries["x02"]}) == "near"
+
+
 def test_another_checker_is_scored(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(
         "import json, sys\nimport numpy as np\n"
