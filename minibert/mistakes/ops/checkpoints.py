@@ -352,8 +352,8 @@ entry(
     mutants=[
         weights("weights rounded to float16", _half, r".*"),
         weights("weights rounded to bfloat16", _bfloat, r".*"),
-        weights("matrices rounded to int8, each by its largest", partial(_int8, None), r".*\.weight"),
-        weights("matrices rounded to int8, each row by its largest", partial(_int8, -1), r".*\.weight"),
+        *(everywhere(_each(f"matrices rounded to int8, each {of}by its largest", partial(_int8, axis), r".*\.weight",
+                           lambda a: a.ndim > 1)) for of, axis in (("", None), ("row ", -1))),
         weights("weights rounded to int8, each by its largest", partial(_int8, None, least=1), r".*"),
     ],
 )  # fmt: skip

@@ -249,6 +249,15 @@ def largest(x: Array) -> tuple[Array, Callable]:
     return x.max(1), backward
 
 
+def _tanh_twice() -> tuple[Callable, Callable]:
+    def forward(x: Array) -> tuple[Array, Any]:
+        inner, c = ops.tanh(x)
+        y, outer = ops.tanh(inner)
+        return y, {**outer, "inner": c}
+
+    return forward, lambda dy, c: ops.tanh_backward(ops.tanh_backward(dy, c), c["inner"])
+
+
 def of_pooler(what: str, replacement: Any, **fields: Any) -> Callable:
     """The pooler replaced."""
     return trained(swap(what, "pooler", replacement, **fields))
@@ -450,6 +459,7 @@ entry(
                 ("ReLU", (ops.relu, ops.relu_backward)),
                 ("GELU", (ops.gelu, ops.gelu_backward)),
                 ("sigmoid", (ops.sigmoid, ops.sigmoid_backward)),
+                ("tanh of tanh", _tanh_twice()),
             )
         ),
         of_pooler("no dense layer", pooler(token(0), dense=False)),
