@@ -403,41 +403,45 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
 
 
 def rounded_products(
-    rounding: Callable[[Array], Array], back: Callable[[Array], Array] | None = None, sums: bool = False
+    rounding: Callable[[Array], Array], back: Callable[[Array], Array] | None = None
 ) -> dict[str, Replacement]:
-    """Linear maps and attention whose products are of rounded factors; their sums are not rounded unless `sums` says
-    so. back: what rounds what comes from behind, as `rounding` unless given.
+    """Linear maps and attention, and "scores", the attention of which that of queries and keys is the only one, whose
+    products are of rounded factors; their sums are not rounded. back: what rounds what comes from behind, as `rounding`
+    unless given.
     """
     r, rounded = rounding, back or rounding
-    s = r if sums else lambda a: a
 
     def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]:
-        given = {"weight": r(weight)} if bias is None or sums else {"weight": r(weight), "bias": bias}
-        y, c = ops.linear(r(x), **given)
-        return (s(y) if bias is None else s(y) + bias if sums else y), {**c, "biased": bias is not None}
+        given = {"weight": r(weight)} if bias is None else {"weight": r(weight), "bias": bias}
+        return ops.linear(r(x), **given)
 
     def linear_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         dx, g = ops.linear_backward(rounded(dy), c)
-        g = {name: s(value) for name, value in g.items()}
-        return s(dx), {**g, "bias": dy.reshape(-1, dy.shape[-1]).sum(0)} if c["biased"] else g
+        return dx, {**g, "bias": dy.reshape(-1, dy.shape[-1]).sum(0)} if "bias" in g else g
 
-    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
-        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
-        scores = s(r(q) @ r(k).swapaxes(-1, -2)) * scale
-        probs, _ = ops.softmax(scores if bias is None else least(scores + bias))
-        kept = probs if dropout is None else probs * dropout
-        given = {"q": q, "k": k, "v": v, "dropout": dropout, "scale": scale}
-        return s(r(kept) @ r(v)), {**given, "probs": probs, "kept": kept}
+    def of(r_: Callable, rounded_: Callable) -> Replacement:
+        """The second product, of probabilities and values, of factors that are rounded by these."""
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        probs, dprobs = c["probs"], s(rounded(dy) @ r(c["v"]).swapaxes(-1, -2))
-        dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
-        dscores = rounded(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
-        dv = r(c["kept"]).swapaxes(-1, -2) @ rounded(dy)
-        return s(dscores @ r(c["k"])), s(dscores.swapaxes(-1, -2) @ r(c["q"])), s(dv)
+        def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> Any:
+            scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+            q, k = r(q), r(k)
+            scores = (q @ k.swapaxes(-1, -2)) * scale
+            probs, _ = ops.softmax(scores if bias is None else least(scores + bias))
+            kept = probs if dropout is None else probs * dropout
+            given = {"q": q, "k": k, "v": v, "dropout": dropout, "scale": scale}
+            return r_(kept) @ r_(v), {**given, "probs": probs, "kept": kept}
+
+        def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+            probs, dprobs = c["probs"], rounded_(dy) @ r_(c["v"]).swapaxes(-1, -2)
+            dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
+            dscores = rounded(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
+            dv = r_(c["kept"]).swapaxes(-1, -2) @ rounded_(dy)
+            return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], dv
+
+        return of_scores(attention, attention_backward, faithful=False)
 
     return {"linear": Replacement(linear, linear_backward, faithful=False),
-            "attention": of_scores(attention, attention_backward, faithful=False)}  # fmt: skip
+            "attention": of(r, rounded), "scores": of(np.asarray, np.asarray)}  # fmt: skip
 
 
 # ---- Pairs: the query's scale ----------------------------------------------------------------------------------------

@@ -412,13 +412,13 @@ def narrow_products(what: str, rounding: Callable[[Array], Array]) -> list[Calla
     behind in the backward pass is rounded, too, or not, as where rounding is imitated.
     """
     found = []
-    for text, back, sums in (("", rounding, False), (", the backward's not", lambda a: a, False),
-                             (", and rounded again", rounding, True)):  # fmt: skip
-        pairs = rounded_products(rounding, back, sums)
+    for text, back in (("", rounding), (", the backward's not", lambda a: a)):
+        pairs = rounded_products(rounding, back)
         found.append(whole(together(f"products in {what}{text}", pairs)))
         for of, paths in (("linear layers", ".*"), ("feed-forwards", r".*\.feed_forward\..*"),
                           ("linear layers outside the attention", r"(?!.*attention).*")):  # fmt: skip
             found.append(whole(swap(f"products of {of} in {what}{text}", "linear", pairs["linear"], paths)))
+        found.append(whole(swap(f"products of queries and keys in {what}{text}", "attention", pairs["scores"])))
     return found
 
 
@@ -582,9 +582,9 @@ entry(
           for axis, what in enumerate(("text", "position"))),
         one_mask("queries and keys of the probabilities' mask change places", lambda m: m.ndim == 4,
                  lambda m: np.ascontiguousarray(m.swapaxes(-1, -2)) if m.shape[-1] == m.shape[-2] else m),
+        _used_again("one set of masks in every pass of a shared layer", r"@\d.*"),
         *(_used_again(f"the first layer's masks{of} in all layers", r"\.\d+\.|@\d.*", kinds)
           for of, kinds in (("", (3, 4)), (" of the probabilities", (4,)), (" of hidden dropout", (3,)))),
-        _used_again("one set of masks in every pass of a shared layer", r"@\d.*"),
     ],
 )  # fmt: skip
 entry(
