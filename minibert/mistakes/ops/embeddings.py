@@ -660,10 +660,13 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E16", "dropout before embedding LN", "sum -> LN -> dropout",
-    "own knowledge", "output", "BERT-EMB-1", when="where embeddings have a norm",
+    "E16", "dropout before embedding LN, or on the words alone", "sum -> LN -> dropout",
+    "own knowledge", "output", "BERT-EMB-1", when="the former where embeddings have a norm",
     mutants=[with_dropout(normed(swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
-                                      silent=silent))) for silent in ("", r".*encode\.embeddings(\.norm)?")],
+                                      silent=silent))) for silent in ("", r".*encode\.embeddings(\.norm)?")]
+    + [with_dropout(looked_up("word", looked_up("position", swap(
+        "dropout on the words alone, before the sum", "embeddings",
+        summed(after=("dropout", "position", "token_type", "norm"))))))],
 )  # fmt: skip
 def _of_another(table: str, other: str) -> Replacement:
     """A table's ids looked up in another table."""
