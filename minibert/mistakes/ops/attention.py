@@ -404,10 +404,9 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
 
 def rounded_products(
     rounding: Callable[[Array], Array], back: Callable[[Array], Array] | None = None
-) -> dict[str, Replacement]:
-    """Linear maps and attention, and "scores", the attention of which that of queries and keys is the only one, whose
-    products are of rounded factors; their sums are not rounded. back: what rounds what comes from behind, as `rounding`
-    unless given.
+) -> tuple[dict[str, Replacement], Replacement]:
+    """Linear maps and attention whose products are of rounded factors, their sums not rounded, and an attention of
+    which that of queries and keys alone is. back: what rounds what comes from behind, as `rounding` unless given.
     """
     r, rounded = rounding, back or rounding
 
@@ -440,8 +439,8 @@ def rounded_products(
 
         return of_scores(attention, attention_backward, faithful=False)
 
-    return {"linear": Replacement(linear, linear_backward, faithful=False),
-            "attention": of(r, rounded), "scores": of(np.asarray, np.asarray)}  # fmt: skip
+    pairs = {"linear": Replacement(linear, linear_backward, faithful=False), "attention": of(r, rounded)}
+    return pairs, of(np.asarray, np.asarray)
 
 
 # ---- Pairs: the query's scale ----------------------------------------------------------------------------------------

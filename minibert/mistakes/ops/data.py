@@ -413,12 +413,12 @@ def narrow_products(what: str, rounding: Callable[[Array], Array]) -> list[Calla
     """
     found = []
     for text, back in (("", rounding), (", the backward's not", lambda a: a)):
-        pairs = rounded_products(rounding, back)
+        pairs, scores = rounded_products(rounding, back)
         found.append(whole(together(f"products in {what}{text}", pairs)))
         for of, paths in (("linear layers", ".*"), ("feed-forwards", r".*\.feed_forward\..*"),
                           ("linear layers outside the attention", r"(?!.*attention).*")):  # fmt: skip
             found.append(whole(swap(f"products of {of} in {what}{text}", "linear", pairs["linear"], paths)))
-        found.append(whole(swap(f"products of queries and keys in {what}{text}", "attention", pairs["scores"])))
+        found.append(whole(swap(f"products of queries and keys in {what}{text}", "attention", scores)))
     return found
 
 
