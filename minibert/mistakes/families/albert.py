@@ -35,33 +35,26 @@ def times_used(subject: Subject) -> dict[str, int]:
 
 
 def _averaged(subject: Subject, _: Any) -> list[Mutant]:
-    """The gradient of a shared parameter divided by its uses: of all; of a sub-layer's, its linear layers' or one's."""
-    uses = times_used(subject)
-    if not uses:
-        return []
-    of: dict[str, dict[str, int]] = {}
+    """The gradient of a shared parameter divided by its uses: of all, of some kinds and of one module."""
+    uses, of = times_used(subject), {}
     for path, count in uses.items():
         part, module = path.split(".")[2:4]
-        kinds = [] if module == "norm" else [f"{part}'s linear layers", "linear layers"]
-        for where in (part, *kinds, "norms" if module == "norm" else f"{part} {module}", f"{part} {module}"):
+        kinds = ["norms"] if module == "norm" else [f"{part}'s linear layers", "linear layers"]
+        for where in (part, *kinds, f"{part} {module}"):
             of.setdefault(where.replace("_", " "), {})[path] = count
-    return [replace(_divided(subject, uses, ""), inside=tuple(
-        _divided(subject, some, where) for where, some in of.items() if some != uses))]  # fmt: skip
+    inside = tuple(_divided(subject, some, where) for where, some in of.items())
+    return [replace(_divided(subject, uses), inside=inside)] if uses else []
 
 
-def _divided(subject: Subject, uses: dict[str, int], where: str) -> Mutant:
+def _divided(subject: Subject, uses: dict[str, int], where: str = "") -> Mutant:
     named = {name: path for path, name, _ in families.family(subject.family).names(subject.config)}
 
     def averaged(grads: Any, step: int) -> Any:
         return tree.unflatten({path: g / g.dtype.type(uses.get(path, 1)) for path, g in tree.items(grads)})
 
     def written(tensors: Tensors) -> Tensors:
-        found = {}
-        for key, array in tensors.items():
-            section, _, name = key.partition("/")
-            count = uses.get(named.get(name, ""), 1) if section == GRADIENTS else 1
-            found[key] = array / array.dtype.type(count)
-        return found
+        of = {key: uses.get(named.get(key.removeprefix("gradients/"), ""), 1) for key in tensors}
+        return {key: array / array.dtype.type(of[key]) for key, array in tensors.items()}
 
     change = lambda s: replace(s, parts={**s.parts, "grads": averaged})  # noqa: E731
     return Mutant("shared gradients averaged over the uses", change, where, GRADIENTS, after=written)
@@ -69,6 +62,7 @@ def _divided(subject: Subject, uses: dict[str, int], where: str) -> Mutant:
 
 def _one_use(which: int) -> Callable:
     """One layer's gradient stands for all that share its parameters: which is 0, the first, or -1, the last."""
+    none = graded(layers.encoder_layer, lambda g, dy, c: (g[0], zeros(g[1])))
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         module = families.family(subject.family)
@@ -81,19 +75,11 @@ def _one_use(which: int) -> Callable:
                 kept.setdefault((part, i), []).append(number)
         kept = {numbers[which] for numbers in kept.values()}
         blocks = {f"encode.encoder.{number}" for number in range(len(uses)) if number not in kept}
-
-        def made(_: Subject, site: Site) -> Replacement | None:
-            return _without_gradient() if site.path in blocks else None
-
+        made = lambda _, site: none if site.path in blocks else None  # noqa: E731
         what = f"the {('first', 'last')[which]} use's gradient alone"
         return swap(what, "encoder_layer", made, section=GRADIENTS)(subject, at)[:1]
 
     return maker
-
-
-def _without_gradient() -> Replacement:
-    """An encoder layer whose parameters get no gradient."""
-    return graded(layers.encoder_layer, lambda g, dy, c: (g[0], zeros(g[1])))
 
 
 def exchanged(what: str, order: Callable[[Any], list[int]]) -> Callable:
