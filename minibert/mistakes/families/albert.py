@@ -35,10 +35,21 @@ def times_used(subject: Subject) -> dict[str, int]:
 
 
 def _averaged(subject: Subject, _: Any) -> list[Mutant]:
-    """The gradient of a shared parameter divided by its uses."""
+    """The gradient of a shared parameter divided by its uses: of all; of a sub-layer's, its linear layers' or one's."""
     uses = times_used(subject)
     if not uses:
         return []
+    of: dict[str, dict[str, int]] = {}
+    for path, count in uses.items():
+        part, module = path.split(".")[2:4]
+        kinds = [] if module == "norm" else [f"{part}'s linear layers", "linear layers"]
+        for where in (part, *kinds, "norms" if module == "norm" else f"{part} {module}", f"{part} {module}"):
+            of.setdefault(where.replace("_", " "), {})[path] = count
+    return [replace(_divided(subject, uses, ""), inside=tuple(
+        _divided(subject, some, where) for where, some in of.items() if some != uses))]  # fmt: skip
+
+
+def _divided(subject: Subject, uses: dict[str, int], where: str) -> Mutant:
     named = {name: path for path, name, _ in families.family(subject.family).names(subject.config)}
 
     def averaged(grads: Any, step: int) -> Any:
@@ -53,7 +64,7 @@ def _averaged(subject: Subject, _: Any) -> list[Mutant]:
         return found
 
     change = lambda s: replace(s, parts={**s.parts, "grads": averaged})  # noqa: E731
-    return [Mutant("shared gradients averaged over the uses", change, section=GRADIENTS, after=written)]
+    return Mutant("shared gradients averaged over the uses", change, where, GRADIENTS, after=written)
 
 
 def _one_use(which: int) -> Callable:

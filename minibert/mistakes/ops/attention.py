@@ -404,9 +404,9 @@ def both_ways(what: str, split: Replacement, merge: Replacement) -> Callable:
 
 def rounded_products(
     rounding: Callable[[Array], Array], back: Callable[[Array], Array] | None = None
-) -> dict[str, Replacement]:
-    """Linear maps and attention whose products are of rounded factors; their sums are not rounded. back: what rounds
-    what comes from behind, as `rounding` unless given.
+) -> tuple[dict[str, Replacement], Replacement]:
+    """Linear maps and attention whose products are of rounded factors, their sums not rounded, and an attention of
+    which that of queries and keys alone is. back: what rounds what comes from behind, as `rounding` unless given.
     """
     r, rounded = rounding, back or rounding
 
@@ -418,23 +418,29 @@ def rounded_products(
         dx, g = ops.linear_backward(rounded(dy), c)
         return dx, {**g, "bias": dy.reshape(-1, dy.shape[-1]).sum(0)} if "bias" in g else g
 
-    def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
-        scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
-        scores = (r(q) @ r(k).swapaxes(-1, -2)) * scale
-        probs, _ = ops.softmax(scores if bias is None else least(scores + bias))
-        kept = probs if dropout is None else probs * dropout
-        given = {"q": q, "k": k, "v": v, "dropout": dropout, "scale": scale}
-        return r(kept) @ r(v), {**given, "probs": probs, "kept": kept}
+    def of(r_: Callable, rounded_: Callable) -> Replacement:
+        """The second product, of probabilities and values, of factors that are rounded by these."""
 
-    def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
-        probs, dprobs = c["probs"], rounded(dy) @ r(c["v"]).swapaxes(-1, -2)
-        dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
-        dscores = rounded(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
-        dv = r(c["kept"]).swapaxes(-1, -2) @ rounded(dy)
-        return dscores @ r(c["k"]), dscores.swapaxes(-1, -2) @ r(c["q"]), dv
+        def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> Any:
+            scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
+            q, k = r(q), r(k)
+            scores = (q @ k.swapaxes(-1, -2)) * scale
+            probs, _ = ops.softmax(scores if bias is None else least(scores + bias))
+            kept = probs if dropout is None else probs * dropout
+            given = {"q": q, "k": k, "v": v, "dropout": dropout, "scale": scale}
+            return r_(kept) @ r_(v), {**given, "probs": probs, "kept": kept}
 
-    return {"linear": Replacement(linear, linear_backward, faithful=False),
-            "attention": of_scores(attention, attention_backward, faithful=False)}  # fmt: skip
+        def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
+            probs, dprobs = c["probs"], rounded_(dy) @ r_(c["v"]).swapaxes(-1, -2)
+            dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
+            dscores = rounded(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
+            dv = r_(c["kept"]).swapaxes(-1, -2) @ rounded_(dy)
+            return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], dv
+
+        return of_scores(attention, attention_backward, faithful=False)
+
+    pairs = {"linear": Replacement(linear, linear_backward, faithful=False), "attention": of(r, rounded)}
+    return pairs, of(np.asarray, np.asarray)
 
 
 # ---- Pairs: the query's scale ----------------------------------------------------------------------------------------
@@ -567,28 +573,41 @@ def fused(per_head_stored: bool) -> Callable:
     return loaded(what, read)
 
 
-def exchanged(one: str, other: str) -> Callable:
-    """Two projections' weights loaded in each other's place: of every attention, and of one alone."""
-    what = f"the weights of {one} and {other} change places"
+def relabelled(what: str, names: dict[str, str], leaves: tuple[str, ...] = ("weight", "bias")) -> Callable:
+    """Projections loaded under other names, or of each these leaves alone: of every attention, and of one alone.
+
+    names: a projection -> the one whose weights are put there.
+    """
 
     def turned(a: dict[str, Any]) -> dict[str, Any]:
-        return {**a, one: a[other], other: a[one]}
+        return {**a, **{to: {leaf: a[of if leaf in leaves else to][leaf] for leaf in a[to]}
+                        for to, of in names.items()}}  # fmt: skip
 
     def in_one(path: str, at: list[Site]) -> Mutant:
         def change(s: Subject) -> Subject:
             return replace(s, params=attentions(s.params, lambda p, a: turned(a) if p == path else a))
 
-        users = [site for name in (one, other) for site in at if f"{path}.{name}.weight" in site.params]
-        where = users[0].words.removesuffix(f" {one}") if users else path
+        users = [site for name in names for site in at if f"{path}.{name}.weight" in site.params]
+        where = users[0].words.removesuffix(f" {next(iter(names))}") if users else path
         return Mutant(what, change, where, sites=tuple(site.path for site in users))
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         found: list[str] = []
-        attentions(subject.params, lambda path, a: found.append(path) or a)
+        attentions(subject.params, lambda path, a: found.append(path) or a if leaves[0] in a["query"] else a)
         alone = [in_one(path, at) for path in found if len(found) > 1]
-        return loaded(what, lambda a, _: turned(a))(subject, at) + alone
+        return loaded(what, lambda a, _: turned(a))(subject, at) + alone if found else []
 
     return maker
+
+
+def exchanged(one: str, other: str) -> Callable:
+    """Two projections' weights loaded in each other's place."""
+    return relabelled(f"the weights of {one} and {other} change places", {one: other, other: one})
+
+
+def exchanged_biases(one: str, other: str) -> Callable:
+    """Two projections' biases alone."""
+    return everywhere(relabelled(f"the biases of {one} and {other} change places", {one: other, other: one}, ("bias",)))
 
 
 def taken_as(*order: int) -> Callable:
@@ -818,7 +837,12 @@ def left_out(subject: Subject, site: Site) -> Replacement | None:
 
 def lent(to: str, of: str) -> Callable:
     """One projection's weights loaded for another, too."""
-    return loaded(f"the weights of {of} for {to}, too", lambda a, _: {**a, to: a[of]})
+    return everywhere(relabelled(f"the weights of {of} for {to}, too", {to: of}))
+
+
+def lent_bias(to: str, of: str) -> Callable:
+    """One projection's bias alone."""
+    return everywhere(relabelled(f"the bias of {of} for {to}, too", {to: of}, ("bias",)))
 
 
 def exchanged_heads(order: Callable[[int], list[int]]) -> dict[str, Replacement]:
@@ -1115,6 +1139,7 @@ entry(
     mutants=[
         of_attention("scores are k qᵀ", replacement=turned(_exchanged, _exchanged), paths=SELF),
         exchanged("query", "key"),
+        exchanged_biases("query", "key"),
         swap("the query is scaled before its bias", "self_attention", _where_biased(query_scaled_first(shown=False)),
              silent=r".*\.attention\.query"),
         swap("the query is scaled before its bias", "self_attention", _where_biased(query_scaled_first(shown=True)),
@@ -1129,12 +1154,12 @@ entry(
 entry(
     "A32", "keys and values in each other's place", "q, k, v each with its own weights",
     "own knowledge", "output", "BERT-ATT-1",
-    mutants=[exchanged("key", "value"), taken_as(0, 2, 1)],
+    mutants=[exchanged("key", "value"), taken_as(0, 2, 1), exchanged_biases("key", "value")],
 )  # fmt: skip
 entry(
     "A33", "queries and values in each other's place", "q, k, v each with its own weights",
     "own knowledge", "output", "BERT-ATT-1",
-    mutants=[exchanged("query", "value"), taken_as(2, 1, 0)],
+    mutants=[exchanged("query", "value"), taken_as(2, 1, 0), exchanged_biases("query", "value")],
 )  # fmt: skip
 entry(
     "A36", "a path of attention's backward lost", "gradients reach queries, keys and values",
@@ -1174,8 +1199,9 @@ entry(
 entry(
     "A39", "one projection's weights for two", "q, k, v each with its own weights",
     "own knowledge", "output", "BERT-ATT-1",
-    mutants=[lent(to, of) for to, of in
-             (("key", "query"), ("query", "key"), ("value", "key"), ("value", "query"), ("key", "value"))],
+    mutants=[made(to, of) for made in (lent, lent_bias) for to, of in
+             (("key", "query"), ("query", "key"), ("value", "key"), ("value", "query"), ("key", "value"),
+              ("query", "value"))],
 )  # fmt: skip
 entry(
     "A40", "padding's keys or values zeroed, no mask on the scores", "add before softmax",
@@ -1196,7 +1222,8 @@ entry(
     "A42", "one row's mask for all rows", "each row's own",
     "own knowledge", "output", "BERT-ATT-4",
     mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: masked_by(
-                 b, 0 * _given_mask(b) + _given_mask(b)[i])) for what, i in (("first", 0), ("last", -1))],
+                 b, 0 * _given_mask(b) + _given_mask(b)[i])) for what, i in (("first", 0), ("last", -1))]
+    + [batch("the rows' masks in another order, the last first", lambda b, _: masked_by(b, _given_mask(b)[::-1]))],
 )  # fmt: skip
 entry(
     "A43", "the softmax in half precision", "in float32, whatever the rest is in",

@@ -237,6 +237,17 @@ def _two_exchanged(subject: Subject, at: list[Site]) -> list[Mutant]:
                                      exchange(i, i + apart))(subject, at)]  # fmt: skip
 
 
+def _next_too(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """A layer's weights in the next one, too; of two layers that is one's in all."""
+    longest = max(map(len, _stacks(subject.params)), default=0)
+
+    def lend(i: int) -> Any:
+        return lambda held: [held[i if k == i + 1 else k] for k in range(len(held))]
+
+    return [mutant for i in range(longest - 1 if longest > 2 else 0)
+            for mutant in _reordered(f"layer {i}'s in layer {i + 1}, too", lend(i))(subject, at)]  # fmt: skip
+
+
 def _stacks(params: Any) -> list[list]:
     """The lists of layers in a tree."""
     if isinstance(params, list):
@@ -352,8 +363,8 @@ entry(
     mutants=[
         weights("weights rounded to float16", _half, r".*"),
         weights("weights rounded to bfloat16", _bfloat, r".*"),
-        weights("matrices rounded to int8, each by its largest", partial(_int8, None), r".*\.weight"),
-        weights("matrices rounded to int8, each row by its largest", partial(_int8, -1), r".*\.weight"),
+        *(everywhere(_each(f"matrices rounded to int8, each {of}by its largest", partial(_int8, axis), r".*\.weight",
+                           lambda a: a.ndim > 1)) for of, axis in (("", None), ("row ", -1))),
         weights("weights rounded to int8, each by its largest", partial(_int8, None, least=1), r".*"),
     ],
 )  # fmt: skip
@@ -391,9 +402,9 @@ entry(
     )],
 )  # fmt: skip
 entry(
-    "C16", "a layer's weights in all layers", "each layer's own",
+    "C16", "a layer's weights in all layers, or in the next", "each layer's own",
     "own knowledge", "output", "NAME-3",
-    mutants=[_one_layer(0), _one_layer(-1), _one_layer(0, "attention"), _one_layer(0, "feed_forward")],
+    mutants=[_one_layer(0), _one_layer(-1), _one_layer(0, "attention"), _one_layer(0, "feed_forward"), _next_too],
 )  # fmt: skip
 entry(
     "C17", "layers loaded in another order", "as they are numbered",

@@ -4,6 +4,8 @@ Masking is a law, not a tensor: a rule(ids, present, rng, vocabulary) -> (corrup
 over many rows is (`broken`).
 """
 
+import re
+import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -221,6 +223,41 @@ def _end(norm: bool, last: bool) -> Replacement:
     return Replacement(forward, backward)
 
 
+def _before_the_bias(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """Dropout on what a sub-layer's last linear layer gives without its bias: of both sub-layers, and of one."""
+    ends = {"attention": r"(.*\.attention\.)output", "feed-forward": r"(.*\.feed_forward\.)out"}
+    found = {name: [(site, other) for site in at if site.name == "linear" and (start := re.fullmatch(end, site.path))
+                    for other in at if other.name == "dropout" and other.path.startswith(start[1] + "add")]
+             for name, end in ends.items()}  # fmt: skip
+    every = {"": [pair for held in found.values() for pair in held]}
+    every |= {f"every layer's {name}": held for name, held in found.items()}
+    held = threading.local()
+
+    def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, dict]:
+        held.bias = 0 if bias is None else bias
+        return ops.linear(x, weight) if bias is None else ops.linear(x, weight, bias)
+
+    def linear_backward(dy: Array, c: dict) -> tuple[Array, dict]:
+        dx, g = ops.linear_backward(dy, c)
+        return dx, {**g, "bias": held.dy.reshape(-1, dy.shape[-1]).sum(0)} if "bias" in g else g
+
+    def dropout(x: Array, **given: Any) -> tuple[Array, dict]:
+        y, c = ops.dropout(x - held.bias, **given)
+        return y + held.bias, c
+
+    def dropout_backward(dy: Array, c: dict) -> Array:
+        held.dy = dy
+        return ops.dropout_backward(dy, c)
+
+    pairs = Replacement(linear, linear_backward), Replacement(dropout, dropout_backward)
+    return [
+        Mutant("before the bias is added", partial(swapped, at={
+            site.key: pair for sites in chosen for site, pair in zip(sites, pairs, strict=True)}), where,
+            sites=tuple(site.path for _, site in chosen))
+        for where, chosen in every.items() if chosen
+    ]  # fmt: skip
+
+
 def turned_masks(what: str, chosen: Callable[[Array], bool] = lambda mask: True, where: str = "") -> Callable:
     """Keep-masks read as what is dropped."""
 
@@ -240,6 +277,21 @@ def one_mask(what: str, chosen: Callable[[Array], bool], edit: Callable[[Array],
         return {"dropout": {name: edit(m) if chosen(m) else m for name, m in masks.items()}}
 
     return with_dropout(batch(what, edited_))
+
+
+def _used_again(what: str, numbers: str, kinds: tuple[int, ...] = (3, 4)) -> Callable:
+    """The first of the masks whose names differ in these numbers alone in the place of all."""
+
+    def edit(b: dict, _: Any) -> dict[str, Any]:
+        masks, first = b.get("dropout") or {}, {}
+        order = sorted(masks, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+        for name in order:
+            first.setdefault(re.sub(numbers, "#", name + "@0"), masks[name])
+        lent = {name: first[re.sub(numbers, "#", name + "@0")] for name in order}
+        return {"dropout": {name: lent[name] if mask.ndim in kinds and lent[name].shape == mask.shape else mask
+                            for name, mask in masks.items()}}  # fmt: skip
+
+    return with_dropout(batch(what, edit))
 
 
 def _on_scores(behind: bool) -> Replacement:
@@ -361,11 +413,12 @@ def narrow_products(what: str, rounding: Callable[[Array], Array]) -> list[Calla
     """
     found = []
     for text, back in (("", rounding), (", the backward's not", lambda a: a)):
-        pairs = rounded_products(rounding, back)
+        pairs, scores = rounded_products(rounding, back)
         found.append(whole(together(f"products in {what}{text}", pairs)))
         for of, paths in (("linear layers", ".*"), ("feed-forwards", r".*\.feed_forward\..*"),
                           ("linear layers outside the attention", r"(?!.*attention).*")):  # fmt: skip
             found.append(whole(swap(f"products of {of} in {what}{text}", "linear", pairs["linear"], paths)))
+        found.append(whole(swap(f"products of queries and keys in {what}{text}", "attention", scores)))
     return found
 
 
@@ -527,6 +580,11 @@ entry(
           for axis, what in enumerate(("text", "head", "query"))),
         *(one_mask(f"the first {what}'s mask of hidden dropout for all", lambda m: m.ndim == 3, _first(axis))
           for axis, what in enumerate(("text", "position"))),
+        one_mask("queries and keys of the probabilities' mask change places", lambda m: m.ndim == 4,
+                 lambda m: np.ascontiguousarray(m.swapaxes(-1, -2)) if m.shape[-1] == m.shape[-2] else m),
+        _used_again("one set of masks in every pass of a shared layer", r"@\d.*"),
+        *(_used_again(f"the first layer's masks{of} in all layers", r"\.\d+\.|@\d.*", kinds)
+          for of, kinds in (("", (3, 4)), (" of the probabilities", (4,)), (" of hidden dropout", (3,)))),
     ],
 )  # fmt: skip
 entry(
@@ -536,6 +594,7 @@ entry(
         with_dropout(swap("on the sum", "add_norm", _end(norm=True, last=False))),
         with_dropout(swap("behind the norm", "add_norm", _end(norm=True, last=True))),
         with_dropout(swap("on the sum", "add", _end(norm=False, last=False))),
+        with_dropout(_before_the_bias),
     ],
 )  # fmt: skip
 entry(

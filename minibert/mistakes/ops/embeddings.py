@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, ops, tree
+from minibert.golden import places
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import (
@@ -32,7 +33,7 @@ from minibert.mistakes.catalogue import (
 from minibert.mistakes.ops.attention import left_out, rotary, without_bias
 from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.norms import another_eps_at, no_norm, normed_sum
-from minibert.mistakes.swap import Replacement, Site, edited, graded, relinear, swapped, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, local, relinear, swapped, zeros
 
 SECTION = {"E": "Embeddings"}
 
@@ -659,16 +660,57 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E16", "dropout before embedding LN", "sum -> LN -> dropout",
-    "own knowledge", "output", "BERT-EMB-1", when="where embeddings have a norm",
+    "E16", "dropout before embedding LN, or on the words alone", "sum -> LN -> dropout",
+    "own knowledge", "output", "BERT-EMB-1", when="the former where embeddings have a norm",
     mutants=[with_dropout(normed(swap("dropout before the norm", "embeddings", summed(after=("dropout", "norm")),
-                                      silent=silent))) for silent in ("", r".*encode\.embeddings(\.norm)?")],
+                                      silent=silent))) for silent in ("", r".*encode\.embeddings(\.norm)?")]
+    + [with_dropout(looked_up("word", looked_up("position", swap(
+        "dropout on the words alone, before the sum", "embeddings",
+        summed(after=("dropout", "position", "token_type", "norm"))))))],
 )  # fmt: skip
+def _of_another(table: str, other: str) -> Replacement:
+    """A table's ids looked up in another table."""
+
+    def forward(p: Any, **given: Any) -> tuple[Array, Cache]:
+        y, c = layers.embeddings.__wrapped__({**p, table: p[other]}, **given)
+        return y, {**c, "own": p[table]["weight"]}
+
+    def backward(dy: Array, c: Cache) -> Any:
+        g = layers.embeddings_backward.__wrapped__(dy, c)
+        both = g[other]["weight"] + g[table]["weight"]
+        return {**g, other: {"weight": both}, table: {"weight": np.zeros_like(c["own"])}}
+
+    return Replacement(forward, backward)
+
+
+def _folded(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The row of type 0 loaded into the positions, or the words, and still added."""
+    towers = places.places(subject.family, subject.config).towers
+    flat, found = tree.flatten(subject.params), []
+    types = [path for path in flat if local(path, towers) == "embeddings.token_type.weight"]
+    for table in ("position", "word"):
+        held = {path.replace("token_type", table): path for path in types}
+        held = {path: of for path, of in held.items() if path in flat and flat[path].shape[1] == flat[of].shape[1]}
+        users = tuple(site.path for site in at if not held.keys().isdisjoint(site.params))
+        found += [Mutant(f"the row of type 0 added to the {table} table, and once more", _added_row(held),
+                         sites=users)] if held else []  # fmt: skip
+    return found
+
+
+def _added_row(held: dict[str, str]) -> Callable:
+    def change(s: Subject) -> Subject:
+        flat = tree.flatten(s.params)
+        return replace(s, params=tree.unflatten(
+            {path: a + flat[held[path]][0] if path in held else a for path, a in flat.items()}))  # fmt: skip
+
+    return change
+
+
 entry(
-    "E23", "a table's rows multiplied by a number", "added as they are",
+    "E23", "a table's rows multiplied by a number, or added to another's", "added as they are",
     "own knowledge (the Transformer has √D, for words)", "output", "BERT-EMB-1", families=("bert",),
     when="in GPT-2 √D is gpt2-16",
-    mutants=[only("bert", maker) for name in COUNTED for maker in _counted_otherwise(name)],
+    mutants=[only("bert", maker) for name in COUNTED for maker in _counted_otherwise(name)] + [_folded],
 )  # fmt: skip
 unlisted("a table counts otherwise",
          *(unlike_bert(maker) for name in COUNTED for maker in _counted_otherwise(name)))
@@ -706,12 +748,16 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E26", "the row beside a token's own", "row i for id i",
+    "E26", "the row beside a token's own, or another table's", "row i for id i",
     "own knowledge", "output", "BERT-EMB-1", cause_of=("E19",),
     mutants=[
         swap(f"the row {what} it", "embedding", edited(ops.embedding, lambda given, by=by: {
             "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}")
         for name in ("word", "token_type") for what, by in (("behind", 1), ("before", -1))
+    ] + [
+        looked_up(table, looked_up(other, swap(
+            f"{table.replace('_', ' ')} ids looked up in the {other} table", "embeddings", _of_another(table, other))))
+        for table, other in (("token_type", "position"), ("token_type", "word"), ("position", "word"))
     ],
 )  # fmt: skip
 def emptied() -> Replacement:

@@ -13,7 +13,7 @@ from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, only, present, swap, weights
+from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, only, present, swap, unlisted, weights
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_pairs, of_tokens
 from minibert.mistakes.ops.norms import no_norm
@@ -69,6 +69,30 @@ def tied_gradient(what: str, decoder: float) -> Callable:
         return made if any(path.endswith(WORDS) for path in site.params) else None
 
     return swap(what, "linear", of_table, section="gradients")
+
+
+def _set_logit(value: float) -> Callable:
+    """The padding word's logit at a value of its own."""
+
+    def made(subject: Subject, site: Site) -> Replacement | None:
+        row = field(subject, "pad_token_id")
+        if row is None:
+            return None
+
+        def forward(x: Array, **p: Any) -> tuple[Array, Any]:
+            y, c = ops.linear(x, **p)
+            y = y.copy()
+            y[..., row] = value
+            return y, c
+
+        def backward(dy: Array, c: Any) -> Any:
+            dy = dy.copy()
+            dy[..., row] = 0
+            return ops.linear_backward(dy, c)
+
+        return of_logits(Replacement(forward, backward))(subject, site)
+
+    return swap(f"the padding word's logit is {solving.shown(value)}", "linear", made)
 
 
 def of_logits(replacement: Replacement) -> Callable[[Subject, Site], Replacement | None]:
@@ -247,6 +271,15 @@ def largest(x: Array) -> tuple[Array, Callable]:
         return dx
 
     return x.max(1), backward
+
+
+def _tanh_twice() -> tuple[Callable, Callable]:
+    def forward(x: Array) -> tuple[Array, Any]:
+        inner, c = ops.tanh(x)
+        y, outer = ops.tanh(inner)
+        return y, {**outer, "inner": c}
+
+    return forward, lambda dy, c: ops.tanh_backward(ops.tanh_backward(dy, c), c["inner"])
 
 
 def of_pooler(what: str, replacement: Any, **fields: Any) -> Callable:
@@ -450,6 +483,7 @@ entry(
                 ("ReLU", (ops.relu, ops.relu_backward)),
                 ("GELU", (ops.gelu, ops.gelu_backward)),
                 ("sigmoid", (ops.sigmoid, ops.sigmoid_backward)),
+                ("tanh of tanh", _tanh_twice()),
             )
         ),
         of_pooler("no dense layer", pooler(token(0), dense=False)),
@@ -649,3 +683,7 @@ entry(
     mutants=[reading("mlm_head", -1), reading("mlm_head", 0), trained(reading("pooler", -1)),
              trained(reading("pooler", 0))],
 )  # fmt: skip
+unlisted(
+    "the padding word's logit set",
+    solving.solvable(_set_logit, -10000.0, (-1e9, -1e5, -1e3, -100.0, 0.0), least=-1e30, most=1e6),
+)

@@ -135,13 +135,13 @@ def _input(b: dict) -> Array:
     return read(b).reshape(-1)
 
 
-def ignoring(label: int) -> Callable:
-    """A real label never counted."""
+def ignoring(label: int, counts: bool = False) -> Callable:
+    """A real label never counted; or counted in what the loss is divided by alone."""
 
     def edit(labels: Array, weights: Array, denominator: Any) -> dict[str, Any]:
         left = (weights * (labels != label)).sum()
         extra = 0 if denominator is None else denominator - weights.sum()
-        return {"ignore": label, "denominator": left + extra}
+        return {"ignore": label, "denominator": extra + (weights.sum() if counts else left)}
 
     return edit
 
@@ -482,6 +482,8 @@ entry(
         of_pairs("class 0 of the sentence pairs is ignored", counted(ignoring(0))),
         of_tokens("label 0 is ignored among the tokens", counted(ignoring(0))),
         of_tokens("the padding id is ignored among the tokens", _ignored_pad),
+        of_pairs("class 0 of the sentence pairs is ignored, and still divided by", counted(ignoring(0, counts=True))),
+        of_tokens("label 0 is ignored among the tokens, and still divided by", counted(ignoring(0, counts=True))),
     ],
 )  # fmt: skip
 entry(

@@ -639,35 +639,39 @@ def _normed_each_time(subject: Subject, at: list[Site]) -> list[Mutant]:
             for what, held in (("the others, too", stack[:-1]), ("each, and once more", stack))]  # fmt: skip
 
 
-def borrowed(what: str, lender: str, borrower: str) -> Callable:
-    """The norm at `borrower` uses the weights of the norm at `lender`, which is called before it and is as wide."""
+def borrowed(what: str, lender: str, *borrowers: str, where: str = "") -> Callable:
+    """The norms at `borrowers` use the weights of the norm at `lender`, which is called before them and is as wide."""
 
     def maker(subject: Any, at: Any) -> list[Mutant]:
-        found = {site.path: site for site in at if site.path in (lender, borrower) and site.name == "layer_norm"}
+        found = {site.path: site for site in at if site.path in (lender, *borrowers) and site.name == "layer_norm"}
         widths = {tree.get(subject.params, path).shape for site in found.values() for path in site.params}
-        if len(found) < 2 or len(widths) > 1 or len({site.params for site in found.values()}) == 1:
+        if len(found) < 1 + len(borrowers) or len(widths) > 1:
+            return []
+        if any(found[path].params == found[lender].params for path in borrowers):
             return []
         held = threading.local()
 
         def lent(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
-            held.weights, held.gradient = (weight, bias), None
+            held.weights, held.gradients = (weight, bias), []
             return ops.layer_norm(x, weight, bias, eps=eps)
 
         def lent_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
             dx, g = ops.layer_norm_backward(dy, c)
-            more, held.gradient = held.gradient, None
-            return dx, g if more is None else {name: g[name] + more[name] for name in g}
+            more, held.gradients = held.gradients, []
+            return dx, {name: sum((other[name] for other in more), g[name]) for name in g}
 
         def used(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
             return ops.layer_norm(x, *held.weights, eps=eps)
 
         def used_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
-            dx, held.gradient = ops.layer_norm_backward(dy, c)
-            return dx, {name: np.zeros_like(value) for name, value in held.gradient.items()}
+            dx, g = ops.layer_norm_backward(dy, c)
+            held.gradients.append(g)
+            return dx, {name: np.zeros_like(value) for name, value in g.items()}
 
-        pairs = {lender: Replacement(lent, lent_backward), borrower: Replacement(used, used_backward)}
+        pairs = {lender: Replacement(lent, lent_backward)}
+        pairs |= dict.fromkeys(borrowers, Replacement(used, used_backward))
         change = partial(swapped, at={site.key: pairs[path] for path, site in found.items()})
-        return [Mutant(what, change, found[borrower].words, sites=(borrower,))]
+        return [Mutant(what, change, where or found[borrowers[0]].words, sites=borrowers)]
 
     return maker
 
@@ -704,11 +708,20 @@ def _borrowers(subject: Any, at: Any) -> list[Mutant]:
                 found += borrowed("the embeddings' norm reused", first, site.path)(subject, at)
         inner = [site for site in norms if site.layer is not None]
         of_last = [site for site in inner if site.place == inner[-1].place]
+        of_first = [site for site in inner if site.place == inner[0].place] if inner[:1] != of_last[:1] else []
         for site in norms:
-            some = {"masked_lm.head.norm": of_last[-1:], "encode.norm": of_last}.get(site.local, [])
+            some = {"masked_lm.head.norm": of_last[-1:], "encode.norm": [*of_last, *of_first]}.get(site.local, [])
             for lender in some:
                 what = "the last layer's norm reused" if lender is of_last[-1] else f"the {lender.words} reused"
                 found += borrowed(what, lender.path, site.path)(subject, at)
+        for lender in of_first:
+            end = lender.words.removeprefix(lender.place)
+            same = [site.path for site in inner if site is not lender and site.words == site.place + end]
+            where = f"every layer's{end}"
+            for mutant in borrowed("the first layer's norm reused", lender.path, *same, where=where)(subject, at):
+                alone = [borrowed("the first layer's norm reused", lender.path, path) for path in same]
+                inside = [m for one in alone for m in one(subject, at)] if len(same) > 1 else []
+                found.append(replace(mutant, inside=tuple(inside)))
     return found
 
 
