@@ -117,11 +117,8 @@ def _tied(what: str, kept: str) -> Callable:
 
 def _copied(what: str, source: str, target: str) -> Callable:
     """One table's values in the other, which learns by itself."""
-
-    def change(s: Subject) -> Subject:
-        flat = tree.flatten(s.params)
-        return replace(s, params=tree.unflatten({**flat, target: flat[source]}))
-
+    copied = lambda flat: tree.unflatten({**flat, target: flat[source]})  # noqa: E731
+    change = lambda s: replace(s, params=copied(tree.flatten(s.params)))  # noqa: E731
     return lambda subject, at: [] if subject.config.tie_word_embeddings else [Mutant(what, change)]
 
 
