@@ -252,7 +252,8 @@ class Later(Round):
         """
         if self.faint or self.runs.every(GRADIENTS):
             return []
-        chosen = [found for found in self.chosen if found.mutant.section == GRADIENTS or not self.runs.forward.keys]
+        told = self.runs.forward.keys and self.runs.dtype in WIDE
+        chosen = [found for found in self.chosen if found.mutant.section == GRADIENTS or not told]
         reach, right, wrong = self.memory.reach, self._right, self.cover.wrong
         put_off = self._staged(chosen, lambda found: reach.likely(found.mutant, right, wrong))
         parts = self.cover.parts(self.trials)
@@ -290,12 +291,13 @@ class Later(Round):
 
     def _groups(self) -> list[list[Found]]:
         """Mutants of gradients, first those that reach the first wrong one, before those of the forward pass, where
-        that was supplied or is known to be right.
+        that was supplied or is known to be right; 16 bits may hide there what its gradients show.
         """
         own = [found for found in self.chosen if found.mutant.section == GRADIENTS]
         rest = [found for found in self.chosen if found.mutant.section != GRADIENTS]
         reach = self.memory.reach
-        if not (self.runs.forward.keys or reach.forward_is_right(self._right)):
+        right = self.runs.forward.keys or reach.forward_is_right(self._right)
+        if not right or self.runs.dtype not in WIDE:
             return [[*own, *rest]]
         reaching = [reach.reaches(found.mutant, self.foremost) for found in own]
         return [[found for found, there in zip(own, reaching, strict=True) if there],

@@ -149,11 +149,14 @@ class _Search(Trials):
                     break
 
     def _told_otherwise(self, parts: list[Part]) -> Iterator[list[Part]]:
-        """These parts, then with one of what gives the same in the place of one of them."""
+        """These parts, then with one of what gives the same in the place of one of them, under all of its names."""
         yield parts
         for i, part in enumerate(parts):
             for other in part.tied:
-                yield [*parts[:i], replace(part, found=other, tied=()), *parts[i + 1 :]]
+                way = [(one.mutant.what, one.mutant.where) for one in other]
+                names = (found for found in (part.found, *part.tied) if found is not other)
+                same = tuple(f for f in names if [(one.mutant.what, one.mutant.where) for one in f] == way)
+                yield [*parts[:i], replace(part, found=other, tied=same), *parts[i + 1 :]]
 
     def _grown(self) -> bool:
         """Whether, in 16 bits, the forward pass is wrong, and by itself no block of it is."""

@@ -30,7 +30,7 @@ SEEN = [
     ("bert/published", "E14", "the sum without its norm", ""),
     ("bert/published", "C02", "gamma and beta change places", ""),
     ("bert/published", "C02", "gamma and beta change places", "layer 1 attention norm"),
-    ("bert/published", "C02", "gamma and beta change places", "mlm norm"),
+    ("bert/published", "C02", "gamma and beta change places", "mlm"),
     ("albert/groups", "C14", "the groups take turns", ""),
     ("albert/groups", "C14", "the first groups have fewer layers", ""),
     ("albert/groups", "C14", "from the last to the first", ""),

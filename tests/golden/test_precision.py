@@ -121,7 +121,7 @@ def test_a_right_port_has_no_remark(port):
 
 # ---- Names in bfloat16 -----------------------------------------------------------------------------------------------
 # not what only one number shows beyond doubt, such as S03 of a loss over 14 of 15 targets (see test_refused_names)
-NARROW = [("A05", "layer 1"), ("E14", ""), ("A03", ""), ("H06", ""), ("L05", "every layer's feed forward norm"),
+NARROW = [("A05", "layer 1"), ("E14", ""), ("A03", ""), ("H06", ""), ("L05", "every layer's feed forward"),
           ("G09", "layer 0"), ("E07", "")]  # fmt: skip
 
 

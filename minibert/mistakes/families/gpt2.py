@@ -115,6 +115,13 @@ def _tied(what: str, kept: str) -> Callable:
     return lambda subject, at: [] if subject.config.tie_word_embeddings else [Mutant(what, change)]
 
 
+def _copied(what: str, source: str, target: str) -> Callable:
+    """One table's values in the other, which learns by itself."""
+    copied = lambda flat: tree.unflatten({**flat, target: flat[source]})  # noqa: E731
+    change = lambda s: replace(s, params=copied(tree.flatten(s.params)))  # noqa: E731
+    return lambda subject, at: [] if subject.config.tie_word_embeddings else [Mutant(what, change)]
+
+
 def _flipped(what: str, name: str, value: bool) -> Callable:
     """A switch taken for the other value, where it has this one."""
     maker = config(what, **{name: not value})
@@ -419,6 +426,8 @@ entry(
     mutants=own(
         _tied("logits by the word table", "embeddings.word.weight"),
         _tied("lm_head's table for the words, too", "lm.decoder.weight"),
+        _copied("the word table copied into lm_head's", "embeddings.word.weight", "lm.decoder.weight"),
+        _copied("lm_head's table copied into the words'", "lm.decoder.weight", "embeddings.word.weight"),
     ),
 )  # fmt: skip
 entry(
