@@ -131,10 +131,10 @@ class _Finder:
                 keys = tuple(self.known[section, one] for one in three)
                 self.triples[section, _layer(name), _leaf(name)].append(keys)
         self.done: set[str] = set()
-        self.outer: list[list[str]] = [[part] for part in OUTER]
-        self.outer += self._outer()
+        self.outer: set[tuple[str, ...]] = {(part,) for part in OUTER}
+        self.outer |= self._outer()
 
-    def _outer(self) -> list[list[str]]:
+    def _outer(self) -> set[tuple[str, ...]]:
         """What stands before most of the names that begin with it, the rest of which are the case's."""
         begun: Counter[tuple[str, ...]] = Counter()
         whole: Counter[tuple[str, ...]] = Counter()
@@ -144,7 +144,7 @@ class _Finder:
                 for n in range(1, min(NESTED, len(parts) - 1) + 1):
                     begun[*parts[:n]] += 1
                     whole[*parts[:n]] += (section, ".".join(parts[n:])) in self.known
-        return [list(parts) for parts, count in whole.items() if count > 1 and 2 * count >= begun[parts]]
+        return {parts for parts, count in whole.items() if count > 1 and 2 * count >= begun[parts]}
 
     def plain(self, name: str) -> list[Piece] | None:
         """Wrappers, separators or leaves are otherwise; what has to be added is a guess, which the shape bears out."""
@@ -237,16 +237,16 @@ class _Finder:
         out = [part for part in dict.fromkeys(plain.split(".")) if part in WRAPPERS]
         slot, parts = _slotted(_unwrapped(plain))
         found = []
-        while parts:
+        while parts and len(out) <= 2 * NESTED:
             lost = f"without {', '.join(f'{part}.' for part in out)}" if out else ""
             found.append((section, ".".join([*slot, *parts]), lost))
             for base in self.bases:
                 added = f"with {base}. before it"
                 found.append((section, ".".join([*slot, base, *parts]), f"{lost}, {added}" if lost else added))
-            before = next((held for held in self.outer if parts[: len(held)] == held), None)
-            if before is None:
+            cut = next((n for n in range(1, NESTED + 1) if (*parts[:n],) in self.outer), None)
+            if cut is None:
                 break
-            out, parts = [*out, ".".join(before)], parts[len(before) :]
+            out, parts = [*out, ".".join(parts[:cut])], parts[cut:]
         return found
 
 
