@@ -375,7 +375,7 @@ ATTENTION = {
         "A37", f"{SELF[2]}.scores", port={"probabilities": softmax_over(softmax_with_lost_sum)}
     ),
     "one_head_zeroed": forward("A48", f"{SELF[1]}.context", port=only(LAYER[1], context=first_head_zeroed)),
-    "value_in_8_bits": forward(None, f"{SELF[0]}.value", weights=changed("value.weight", rounded_to_8_bits)),
+    "value_in_8_bits": forward("C10", f"{SELF[0]}.value", weights=changed("value.weight", rounded_to_8_bits)),
     "value_bias_dropped": forward("C15", f"{SELF[0]}.value", port=only(".self.value", linear=without_bias)),
     "attention_output_bias_dropped": forward(
         "C15",
