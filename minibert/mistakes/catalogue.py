@@ -245,6 +245,24 @@ def weights(what: str, edit: Callable[[str, np.ndarray], np.ndarray], paths: str
     return maker
 
 
+def lent(subject: Subject, at: list[Site], what: str, lender: Mapping[str, str], where: str = "") -> list[Mutant]:
+    """Parameters of which others stand in the place: lender: a path -> the path of what is used there. No mutant where
+    one is missing, or of another shape. Gradients of them say nothing: those that are used may have all uses'.
+    """
+    flat, towers = tree.flatten(subject.params), places.places(subject.family, subject.config).towers
+    if not lender or any(to not in flat or flat[to].shape != flat[path].shape for path, to in lender.items()):
+        return []
+
+    def change(s: Subject) -> Subject:
+        held = tree.flatten(s.params)
+        return replace(s, params=tree.unflatten({path: held[lender.get(path, path)] for path in held}))
+
+    users = [site for site in at if not lender.keys().isdisjoint(site.params)]
+    known = "|".join(re.escape(local(path, towers)) for path in {*lender, *lender.values()})
+    return [Mutant(what, change, where or users[0].words, sites=tuple(site.path for site in users),
+                   silent=rf"gradients/({known})|steps/.*")] if users else []  # fmt: skip
+
+
 def part(what: str, variant: bool | None = None, **parts: Callable) -> Callable:
     """Parts of the optimizer step (`Subject.parts`) replaced."""
     change = lambda s: replace(s, parts={**s.parts, **parts})  # noqa: E731

@@ -1,6 +1,6 @@
 """Mistakes in attention."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -613,7 +613,7 @@ def exchanged_biases(one: str, other: str) -> Callable:
 def taken_as(*order: int) -> Callable:
     """What the projections gave, taken in another order for queries, keys and values, where all have one shape."""
 
-    def change(parts: tuple) -> tuple:
+    def change(parts: tuple, order: Iterable[int] = order) -> tuple:
         return tuple(parts[i] for i in order) if len({np.shape(part) for part in parts}) == 1 else parts
 
     def attention(q: Array, k: Array, v: Array, *bias: Any, **given: Any) -> tuple[Array, Cache]:
@@ -621,10 +621,12 @@ def taken_as(*order: int) -> Callable:
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
         dq, dk, dv, *dbias = ops.attention_backward(dy, c)
-        return *change((dq, dk, dv)), *dbias
+        return *change((dq, dk, dv), np.argsort(order)), *dbias
 
     names = [name for i, name in enumerate(NAMES) if order[i] != i]
-    what = f"what the projections of {names[0]} and {names[1]} give change places"
+    what = f"what the projections of {' and '.join(names)} give change places"
+    if len(names) > 2:
+        what = f"what the projections of {', '.join(NAMES[i] for i in order)} give is taken for {', '.join(NAMES)}"
     return of_attention(what, replacement=Replacement(attention, attention_backward), paths=SELF)
 
 
@@ -684,6 +686,14 @@ def from_heads(width: int, heads: int) -> Array:
 def innermost(width: int, heads: int) -> Array:
     """[Q; K; V] read as if query, key and value stood together in each entry."""
     return np.arange(width).reshape(-1, 3).T.reshape(-1)
+
+
+def turned_round(order: tuple[int, ...]) -> list[Callable]:
+    """Three projections taken for one another in a circle: their weights when loaded, or what they give."""
+    names = {NAMES[n]: NAMES[i] for n, i in enumerate(order)}
+    what = f"weights of {', '.join(names.values())} loaded for {', '.join(names)}"
+    load = everywhere(relabelled(what, names))
+    return [lambda subject, at: [] if _is_fused(subject) else load(subject, at), everywhere(taken_as(*order))]
 
 
 def ordered(order: tuple[int, ...]) -> list[Callable]:
@@ -862,6 +872,19 @@ def exchanged_heads(order: Callable[[int], list[int]]) -> dict[str, Replacement]
         "split_heads": Replacement(split_heads, lambda dy, c: ops.split_heads_backward(back(dy), c)),
         "merge_heads": Replacement(merge_heads, lambda dy, c: back(ops.merge_heads_backward(dy, c))),
     }
+
+
+def heads_loaded(what: str, part: str, order: Callable[[int], list[int]]) -> Callable:
+    """The rows of a projection, or the output's columns, loaded in another order of heads."""
+
+    def edit(a: dict[str, Any], heads: Callable[[], int]) -> dict[str, Any]:
+        axis = int(part == "output")
+        n, taken = heads(), order(heads())
+        turned = lambda w: np.stack(np.split(w, n, axis))[taken]  # noqa: E731
+        joined = {leaf: np.concatenate([*turned(w)], axis) if w.ndim > axis else w for leaf, w in a[part].items()}
+        return {**a, part: joined}
+
+    return loaded(f"{what} of the {part} change places when loaded", edit)
 
 
 HEADS = (
@@ -1071,6 +1094,7 @@ entry(
         swap("one projection, read per head", "self_attention", retaken(per_head)),
         swap("one projection per head, read as [Q; K; V]", "self_attention", retaken(from_heads)),
         swap("one projection, query, key and value read as its last axis", "self_attention", retaken(innermost)),
+        *turned_round((1, 2, 0)), *turned_round((2, 0, 1)),
     ],
 )  # fmt: skip
 entry(
@@ -1256,7 +1280,7 @@ entry(
         for what, order in HEADS
         for part, name, paths in (("queries", "split_heads", r".*split_query"), ("keys", "split_heads", r".*split_key"),
                                   ("values", "split_heads", r".*split_value"), ("output", "merge_heads", r".*"))
-    ],
+    ] + [heads_loaded(what, part, order) for what, order in HEADS for part in ("query", "key", "value", "output")],
 )  # fmt: skip
 entry(
     "A34", "the mask's 0 and 1 added to the scores", "0 where it is 1, a large negative number where it is 0",

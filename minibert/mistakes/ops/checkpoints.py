@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from minibert.mistakes.catalogue import (
     everywhere,
     field,
     in_places,
+    lent,
     only,
     swap,
     unlisted,
@@ -27,6 +29,7 @@ from minibert.mistakes.catalogue import (
 )
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.heads import bias_times, transposed
+from minibert.mistakes.ops.narrow import with_single
 from minibert.mistakes.swap import Replacement, Site, local
 
 SECTION = {"C": "Checkpoint mapping"}
@@ -248,6 +251,26 @@ def _next_too(subject: Subject, at: list[Site]) -> list[Mutant]:
             for mutant in _reordered(f"layer {i}'s in layer {i + 1}, too", lend(i))(subject, at)]  # fmt: skip
 
 
+def _part_of_another(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """A part of one layer in the next, or of the next in it: weight and bias, or one of them, of one linear map or norm.
+    Gradients of the two say nothing: the one that is used may have both uses'.
+    """
+    towers = places.places(subject.family, subject.config).towers
+    flat, roles = tree.flatten(subject.params), {}
+    for owner in dict.fromkeys(path.rpartition(".")[0] for path in flat):
+        if re.search(r"\.\d+\.", owner):
+            roles.setdefault(re.sub(r"\.\d+\.", ".*.", owner), []).append(owner)
+
+    def taken(one: str, other: str, leaves: tuple[str, ...]) -> list[Mutant]:
+        what = f"{' and '.join(leaves)} of {local(one, towers)}".replace("encoder.", "layer ").replace(".", " ")
+        lender = {f"{other}.{leaf}": f"{one}.{leaf}" for leaf in leaves if f"{other}.{leaf}" in flat}
+        return lent(subject, at, what.replace("_", " "), lender)
+
+    pairs = [pair for held in roles.values() for one, other in pairwise(held) for pair in ((one, other), (other, one))]
+    return [mutant for pair in pairs for leaves in (("weight", "bias"), ("weight",), ("bias",))
+            for mutant in taken(*pair, leaves)]  # fmt: skip
+
+
 def _stacks(params: Any) -> list[list]:
     """The lists of layers in a tree."""
     if isinstance(params, list):
@@ -361,8 +384,9 @@ entry(
     "C10", "dtype downcast on load", "assert dtype",
     "KH#2124", "output", "NUM-1",
     mutants=[
-        weights("weights rounded to float16", _half, r".*"),
-        weights("weights rounded to bfloat16", _bfloat, r".*"),
+        *(with_single(_each(f"{which} rounded to {name}", edit, paths))
+          for name, edit in (("float16", _half), ("bfloat16", _bfloat))
+          for which, paths in (("weights", r".*"), ("matrices and γ", r".*\.weight"))),
         *(everywhere(_each(f"matrices rounded to int8, each {of}by its largest", partial(_int8, axis), r".*\.weight",
                            lambda a: a.ndim > 1)) for of, axis in (("", None), ("row ", -1))),
         weights("weights rounded to int8, each by its largest", partial(_int8, None, least=1), r".*"),
@@ -404,7 +428,8 @@ entry(
 entry(
     "C16", "a layer's weights in all layers, or in the next", "each layer's own",
     "own knowledge", "output", "NAME-3",
-    mutants=[_one_layer(0), _one_layer(-1), _one_layer(0, "attention"), _one_layer(0, "feed_forward"), _next_too],
+    mutants=[_one_layer(0), _one_layer(-1), _one_layer(0, "attention"), _one_layer(0, "feed_forward"), _next_too,
+             _part_of_another],
 )  # fmt: skip
 entry(
     "C17", "layers loaded in another order", "as they are numbered",

@@ -281,8 +281,8 @@ def without_row(what: str, paths: str) -> Any:
     return maker
 
 
-typeless = looked_up("token_type", weights("the type table is 0", lambda _, a: np.zeros_like(a),
-                                           r"(.*\.)?embeddings\.token_type\.weight"))  # fmt: skip
+TYPES = r"embeddings\.token_type\.weight"
+typeless = looked_up("token_type", weights("the type table is 0", lambda _, a: np.zeros_like(a), rf"(.*\.)?{TYPES}"))  # fmt: skip
 
 
 def _counted(there: Array, start: int, rest: int) -> Array:
@@ -720,6 +720,8 @@ entry(
     mutants=[
         with_second_type(batch("all segments 1", lambda b, _: {"token_type_ids": np.ones_like(b["input_ids"])})),
         with_types(batch("0 and 1 exchanged", lambda b, _: {"token_type_ids": 1 - np.minimum(b["token_type_ids"], 1)})),
+        looked_up("token_type", weights("the first two rows change places when loaded",
+                                        lambda _, a: np.concatenate([a[1::-1], a[2:]]), rf"(.*\.)?{TYPES}")),
         with_second_type(batch("padding has segment 1", lambda b, _: {
             "token_type_ids": np.where(present(b) == 0, 1, b["token_type_ids"])})),
         with_second_type(batch("the padding id has segment 1", lambda b, c: {
@@ -754,6 +756,10 @@ entry(
         swap(f"the row {what} it", "embedding", edited(ops.embedding, lambda given, by=by: {
             "ids": (given["ids"] + by) % len(given["weight"])}), rf".*\.{name}")
         for name in ("word", "token_type") for what, by in (("behind", 1), ("before", -1))
+    ] + [
+        weights(f"the {name} table loaded from the row {what} its own", lambda _, a, by=by: np.roll(a, by, 0),
+                rf"(.*\.)?embeddings\.{name}\.weight")
+        for name in ("word", "position") for what, by in (("behind", -1), ("before", 1))
     ] + [
         looked_up(table, looked_up(other, swap(
             f"{table.replace('_', ' ')} ids looked up in the {other} table", "embeddings", _of_another(table, other))))

@@ -13,7 +13,7 @@ from minibert import layers, ops, tree
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, swap
+from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, lent, swap
 from minibert.mistakes.ops.slopes import NORM_SLOPES, NORM_WEIGHTS, normed, placed
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 from minibert.pairs import standing_in
@@ -697,6 +697,20 @@ def _loaded(what: str, **uses: str) -> Callable:
     return maker
 
 
+def _leaf_of(leaf: str, lender: str, borrower: str) -> Callable:
+    """γ or β alone of one of a layer's norms in the other: in every layer, and in each."""
+
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        end = f".{borrower}.norm.{leaf}"
+        uses = {path: path.replace(f".{borrower}.", f".{lender}.") for path in tree.flatten(subject.params)
+                if path.endswith(end)}  # fmt: skip
+        what = f"{'γ' if leaf == 'weight' else 'β'} of the {lender.replace('_', '-')}'s norm, too"
+        alone = [lent(subject, at, what, {path: use}) for path, use in uses.items()] if len(uses) > 1 else []
+        return [mutant for found in (lent(subject, at, what, uses, "every layer"), *alone) for mutant in found]
+
+    return everywhere(maker)
+
+
 def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     """Every norm of a network with its embeddings' weights, and the MLM head's with those of the last layer's."""
     found = []
@@ -818,6 +832,8 @@ entry(
         *_norms("the feed-forward's norm serves both", "feed_forward", "feed_forward"),
         *_norms("the two norms of a layer change places", "feed_forward", "attention"),
         _borrowers,
+        *(_leaf_of(leaf, *both) for leaf in ("weight", "bias")
+          for both in (("attention", "feed_forward"), ("feed_forward", "attention"))),
         _loaded("the two norms of a layer are loaded in each other's place", attention="feed_forward",
                 feed_forward="attention"),
         _loaded("the attention's norm is loaded for the feed-forward's, too", feed_forward="attention"),
