@@ -765,6 +765,13 @@ WAYS = [
     ("gpt2/published", "L10", "nobody reads"), ("gpt2/published", "S18", "positions that do not count"),
     ("gpt2/published", "A43", "float16 for the scores"), ("gpt2/published", "E25", "before the position table"),
     ("bert/dropout", "E16", "before the norm"), ("roberta/published", "E03", "padding's too"),
+    ("bert/published", "A19", "loaded for query"), ("roberta/published", "A44", "value change places when"),
+    ("bert/published", "C10", "matrices and γ rounded to float16"),
+    ("bert/published", "C16", "of layer 0 attention output"),
+    ("bert/published", "D33", "queries times keys in float16"), ("bert/published", "D33", "residuals added in bfloat16"),
+    ("bert/published", "D33", "the activation in float16"), ("bert/published", "E19", "the first two rows"),
+    ("bert/published", "E26", "the position table loaded"), ("bert/published", "G17", "behind the second instead"),
+    ("bert/published", "L07", "β of the attention's norm"),
 ]  # fmt: skip
 
 

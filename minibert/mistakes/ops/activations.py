@@ -103,35 +103,41 @@ def of_erf(inside: float = 0.5**0.5, outside: float = 0.5) -> Callable[[Array], 
     return f
 
 
-def behind(act: str = "") -> Replacement:
-    """A feed-forward with one more activation: in front of it where `act` is "before", and then none inside; else
-    behind it.
-    """
+def activated(*at: str) -> Replacement:
+    """A feed-forward with its activation at these of "before", "between" and "behind" its two linear layers."""
 
     def feed_forward(x: Array, p: Any, *, act: str, dropout: Any = None) -> tuple[Array, Cache]:
-        y, c = layers.feed_forward.__wrapped__(x, p, act=act, dropout=dropout)
-        y, last = layers.activation(y, name=act)
-        return y, {**c, "last": (last,)}
-
-    def feed_forward_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        return layers.feed_forward_backward.__wrapped__(layers.activation_backward(dy, c["last"][0]), c)
-
-    def early(x: Array, p: Any, *, act: str, dropout: Any = None) -> tuple[Array, Cache]:
         c: Cache = {}
-        h, first = layers.activation(x, name=act)
+        h, c["first"] = _if("before" in at, x, act)
         h, c["in"] = ops.linear(h, **p["in"])
+        if "between" in at:
+            h, c["act"] = layers.activation(h, name=act)
         if dropout is not None:
             h, c["dropout"] = ops.dropout(h, keep=dropout, rate=0.0)
         y, c["out"] = ops.linear(h, **p["out"])
-        return y, {**c, "first": (first,)}
+        y, c["last"] = _if("behind" in at, y, act)
+        return y, c
 
-    def early_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        dh, out = ops.linear_backward(dy, c["out"])
+    def feed_forward_backward(dy: Array, c: Cache) -> tuple[Array, Any]:
+        dh, out = ops.linear_backward(_if_backward(dy, c["last"]), c["out"])
         dh = ops.dropout_backward(dh, c["dropout"]) if "dropout" in c else dh
-        dh, into = ops.linear_backward(dh, c["in"])
-        return layers.activation_backward(dh, c["first"][0]), {"in": into, "out": out}
+        dh = layers.activation_backward(dh, c["act"]) if "act" in c else dh
+        dx, into = ops.linear_backward(dh, c["in"])
+        return _if_backward(dx, c["first"]), {"in": into, "out": out}
 
-    return Replacement(early, early_backward) if act == "before" else Replacement(feed_forward, feed_forward_backward)
+    return Replacement(feed_forward, feed_forward_backward)
+
+
+def _if(there: bool, x: Array, act: str) -> tuple[Array, tuple]:
+    """An activation that may be absent; its cache in a tuple, which has no name in the trace."""
+    if not there:
+        return x, ()
+    y, c = layers.activation(x, name=act)
+    return y, (c,)
+
+
+def _if_backward(dy: Array, held: tuple) -> Array:
+    return layers.activation_backward(dy, held[0]) if held else dy
 
 
 def _identity(x: Array) -> tuple[Array, Array]:
@@ -369,7 +375,9 @@ entry(
     "G17", "the activation elsewhere in the feed-forward", "between its two linear layers",
     "own knowledge", "output", "BERT-ACT-1",
     mutants=[
-        swap("once more behind the second", "feed_forward", behind()),
-        swap("in front of the first instead", "feed_forward", behind("before")),
+        swap("once more behind the second", "feed_forward", activated("between", "behind")),
+        swap("in front of the first instead", "feed_forward", activated("before")),
+        swap("behind the second instead", "feed_forward", activated("behind")),
+        swap("once more in front of the first", "feed_forward", activated("before", "between")),
     ],
 )  # fmt: skip

@@ -252,9 +252,7 @@ def _next_too(subject: Subject, at: list[Site]) -> list[Mutant]:
 
 
 def _part_of_another(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """A part of one layer in the next, or of the next in it: weight and bias, or one of them, of one linear map or norm.
-    Gradients of the two say nothing: the one that is used may have both uses'.
-    """
+    """A part of one layer in the next, or of the next in it: weight and bias of a linear map or norm, or one."""
     towers = places.places(subject.family, subject.config).towers
     flat, roles = tree.flatten(subject.params), {}
     for owner in dict.fromkeys(path.rpartition(".")[0] for path in flat):

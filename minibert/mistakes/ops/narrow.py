@@ -19,8 +19,8 @@ Rounding = Callable[[Array], Array]
 
 
 def narrow(f: Callable, r: Rounding, inner: bool = True, bias: bool = True) -> Replacement:
-    """An op or block of rounded arguments, the bias among them or not, whose gradients are rounded, too; what it gives, and what
-    comes from behind, is rounded where what is inside is. A bias that is not comes behind the rounding.
+    """An op or block of rounded arguments, whose gradients are rounded, too; inner: so is what it gives, and what comes
+    from behind; bias: so is a bias, which else is added behind the rounding.
     """
     f, backward = halves(f)
     behind = r if inner else np.asarray
@@ -55,8 +55,8 @@ def narrow_attention(
         exact = ops.softmax(scores if bias is None else least(scores + bias))[0]
         probs = probabilities(exact)
         kept = of_values(probs if dropout is None else probs * dropout)
-        held = {"exact": exact, "q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
-        return of_values(kept @ v), held
+        held = {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
+        return of_values(kept @ v), {**held, "exact": exact}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         probs, dy = c["exact"], of_values(dy)
