@@ -768,8 +768,9 @@ WAYS = [
     ("bert/published", "A19", "loaded for query"), ("roberta/published", "A44", "value change places when"),
     ("bert/published", "C10", "matrices and γ rounded to float16"),
     ("bert/published", "C16", "of layer 0 attention output"),
-    ("bert/published", "D33", "queries times keys in float16"), ("bert/published", "D33", "residuals added in bfloat16"),
-    ("bert/published", "D33", "the activation in float16"), ("bert/published", "E19", "the first two rows"),
+    ("bert/published", "C20", "weight and bias of the mlm dense"), ("bert/published", "E19", "the first two rows"),
+    ("bert/published", "D33", "queries times keys in float16"), ("bert/published", "D33", "the activation in float16"),
+    ("bert/published", "D33", "residuals added in bfloat16"),
     ("bert/published", "E26", "the position table loaded"), ("bert/published", "G17", "behind the second instead"),
     ("bert/published", "L07", "β of the attention's norm"),
 ]  # fmt: skip

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 from typing import Any
 
 import numpy as np
@@ -269,6 +269,38 @@ def _part_of_another(subject: Subject, at: list[Site]) -> list[Mutant]:
             for mutant in taken(*pair, leaves)]  # fmt: skip
 
 
+def _part_of_its_own(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """A linear map's weight and bias, or its bias alone, in another's of the same layer, or of none: in all layers, and
+    in each. Projections among themselves are A39's, norms L07's.
+    """
+    towers, flat = places.places(subject.family, subject.config).towers, tree.flatten(subject.params)
+    held: dict[str, dict[str, None]] = {}  # by stack, "" where there is none: the maps of a layer
+    for owner in dict.fromkeys(path.rpartition(".")[0] for path in flat if path.endswith(".bias")):
+        number = re.fullmatch(r"(.*)\.\d+\.(.*)", owner)
+        if "norm" not in owner:
+            held.setdefault(number[1] if number else "", {})[number[2] if number else owner] = None
+    found = []
+    for stack, parts in held.items():
+        layers = [f"{path}." for path in _numbers(flat, stack)] if stack else [""]
+        for (to, of), leaves in product(permutations(parts, 2), (("weight", "bias"), ("bias",))):
+            if {to.rpartition(".")[2], of.rpartition(".")[2]} <= {"query", "key", "value"}:
+                continue
+            uses = [{f"{layer}{to}.{leaf}": f"{layer}{of}.{leaf}" for leaf in leaves} for layer in layers]
+            uses = [one for one in uses if one.keys() | {*one.values()} <= flat.keys()]
+            what = f"{' and '.join(leaves)} of the {local(of, towers)}".replace(".", " ").replace("_", " ")
+            every = {path: use for one in uses for path, use in one.items()}
+            alone = [mutant for one in uses for mutant in lent(subject, at, what, one)] if len(uses) > 1 else []
+            found += [replace(mutant, inside=tuple(alone))
+                      for mutant in lent(subject, at, what, every, "every layer" if stack else "")]  # fmt: skip
+    return found
+
+
+def _numbers(flat: Any, stack: str) -> list[str]:
+    """The numbered parts of a stack, by their paths."""
+    numbered = (re.match(rf"{re.escape(stack)}\.\d+(?=\.)", path) for path in flat)
+    return [*dict.fromkeys(found[0] for found in numbered if found)]
+
+
 def _stacks(params: Any) -> list[list]:
     """The lists of layers in a tree."""
     if isinstance(params, list):
@@ -453,6 +485,12 @@ entry(
     "C19", "norms' weights taken for γ - 1", "γ as it is stored",
     "own knowledge", "output", "OP-LN-1",
     mutants=[everywhere(_each("1 + γ", lambda path, a: 1 + a, r".*norm\.weight"))],
+)  # fmt: skip
+entry(
+    "C20", "one linear map's weights in another's place", "each map's own",
+    "own knowledge (a name copied with the line)", "output", "NAME-3",
+    when="of projections A39, of norms L07, of another layer C16",
+    mutants=[_part_of_its_own],
 )  # fmt: skip
 unlisted(
     "biases not found",
