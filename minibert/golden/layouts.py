@@ -56,6 +56,7 @@ def laid(
     for one in opened:
         votes.update((part, fact) for fact in one.facts for part in (_section(one), _role(one)))
     declared = dict.fromkeys(DECLARED.get(layout, ()), 1e6)
+    declared |= {} if declared else _certain(opened)
     return [_decided(one, known, votes, declared) for one in opened]
 
 
@@ -70,6 +71,13 @@ def _opened(piece: Piece, array: np.ndarray, known: Axes) -> _Open:
     clear = len(order) > 1 and likeness[order[0]] >= ALIKE and likeness[order[0]] - likeness[order[1]] >= APART
     best = int(order[0]) if clear else None
     return _Open(piece, array, readings, likeness, best, readings[best].facts if best is not None else set())
+
+
+def _certain(opened: list[_Open]) -> dict[str, float]:
+    """How kernels lie, where every one whose shape tells it says the same, and that is how the case has them."""
+    told = [one.readings[0] for one in opened if len(one.readings) == 1 and _kernel(one.readings[0])]
+    facts = {fact for reading in told for fact in _kernel(reading)}
+    return dict.fromkeys(facts, 1e6) if len(facts) == 1 and all(reading.own for reading in told) else {}
 
 
 def _section(one: _Open) -> str:

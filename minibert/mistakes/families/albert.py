@@ -161,6 +161,8 @@ entry(
         regrouped("the first group's layers in the place of all", group=lambda c, layer: 0),
         regrouped("the inner layers of each group run from the last to the first",
                   inner=lambda c: range(c.inner_group_num)[::-1]),
+        regrouped("the first inner layer of each group in the place of all of them",
+                  inner=lambda c: [0] * c.inner_group_num),
         whole(swap("of each group the first inner layer alone", "encoder_layer", _behind_first)),
     ],
 )  # fmt: skip

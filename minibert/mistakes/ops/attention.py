@@ -576,8 +576,11 @@ def fused(per_head_stored: bool) -> Callable:
 def relabelled(what: str, names: dict[str, str], leaves: tuple[str, ...] = ("weight", "bias")) -> Callable:
     """Projections loaded under other names, or of each these leaves alone: of every attention, and of one alone.
 
-    names: a projection -> the one whose weights are put there.
+    names: a projection -> the one whose weights are put there. Where one is put in two places, it may be used twice:
+    then its gradient and that of the one in whose place it stands say nothing.
     """
+    both = "|".join({*names, *names.values()}) if {*names} != {*names.values()} else ""
+    silent = rf"gradients/.*\.({both})\.({'|'.join(leaves)})|steps/.*" if both else ""
 
     def turned(a: dict[str, Any]) -> dict[str, Any]:
         return {**a, **{to: {leaf: a[of if leaf in leaves else to][leaf] for leaf in a[to]}
@@ -589,13 +592,14 @@ def relabelled(what: str, names: dict[str, str], leaves: tuple[str, ...] = ("wei
 
         users = [site for name in names for site in at if f"{path}.{name}.weight" in site.params]
         where = users[0].words.removesuffix(f" {next(iter(names))}") if users else path
-        return Mutant(what, change, where, sites=tuple(site.path for site in users))
+        return Mutant(what, change, where, sites=tuple(site.path for site in users), silent=silent)
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         found: list[str] = []
         attentions(subject.params, lambda path, a: found.append(path) or a if leaves[0] in a["query"] else a)
         alone = [in_one(path, at) for path in found if len(found) > 1]
-        return loaded(what, lambda a, _: turned(a))(subject, at) + alone if found else []
+        every = loaded(what, lambda a, _: turned(a))(subject, at)
+        return [replace(mutant, silent=silent) for mutant in every] + alone if found else []
 
     return maker
 
@@ -887,6 +891,13 @@ def heads_loaded(what: str, part: str, order: Callable[[int], list[int]]) -> Cal
     return loaded(f"{what} of the {part} change places when loaded", edit)
 
 
+ROWS = (
+    ("the first row's mask for all", lambda m: 0 * m + m[:1]),
+    ("the last row's mask for all", lambda m: 0 * m + m[-1:]),
+    ("the rows' masks in another order, the last first", lambda m: m[::-1]),
+    ("the mask of the row before", lambda m: np.roll(m, 1, 0)),
+    ("the mask of the row behind", lambda m: np.roll(m, -1, 0)),
+)  # fmt: skip
 HEADS = (
     ("the first two heads", lambda n: [1, 0, *range(2, n)] if n > 1 else [0]),
     ("the last two heads", lambda n: [*range(n - 2), n - 1, n - 2] if n > 1 else [0]),
@@ -1245,9 +1256,11 @@ entry(
 entry(
     "A42", "one row's mask for all rows", "each row's own",
     "own knowledge", "output", "BERT-ATT-4",
-    mutants=[batch(f"the {what} row's mask for all", lambda b, _, i=i: masked_by(
-                 b, 0 * _given_mask(b) + _given_mask(b)[i])) for what, i in (("first", 0), ("last", -1))]
-    + [batch("the rows' masks in another order, the last first", lambda b, _: masked_by(b, _given_mask(b)[::-1]))],
+    mutants=[made for what, rows in ROWS for made in (
+        batch(what, lambda b, _, rows=rows: masked_by(b, rows(_given_mask(b)))),
+        whole(of_attention(what, replacement=edited(
+            lambda q, bias, _, rows=rows: {} if bias is None else {"bias": rows(bias)})))
+    )],
 )  # fmt: skip
 entry(
     "A43", "the softmax in half precision", "in float32, whatever the rest is in",

@@ -15,9 +15,10 @@ import numpy as np
 from minibert import families, layers, objective, ops, tree
 from minibert.checkpoint.names import to_published
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry, swap
 from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.heads import trained
+from minibert.mistakes.ops.narrow import with_single
 from minibert.mistakes.ops.norms import ADDED
 from minibert.mistakes.ops.optimizer import handed_out
 from minibert.mistakes.ops.slopes import by_text, halves, lending, placed, texts_of
@@ -318,6 +319,23 @@ def _stale(name: str, fields: tuple[str, ...], what: str) -> Callable:
     return maker
 
 
+# ---- Multiplied ------------------------------------------------------------------------------------------------------
+def _sent_back(words: str, name: str, f: Callable, value: float) -> Callable:
+    """What an op or block sends back to its input multiplied by a number."""
+
+    def edit(g: Any, dy: Array, c: Cache) -> Any:
+        return (value * g[0], *g[1:]) if isinstance(g, tuple) else value * g
+
+    what = f"what {words} sends back times {value}"
+    return with_single(swap(what, name, graded(f, edit), section=GRADIENTS))
+
+
+def _learnt_times(words: str, name: str, leaves: tuple[str, ...], value: float) -> Callable:
+    edit = lambda leaf, g, dy, c: g * dy.dtype.type(value)  # noqa: E731
+    what = f"that of {words} times {value}"
+    return with_single(swap(what, name, learnt(name, leaves, edit), section=GRADIENTS))
+
+
 # ---- Micro-batches ---------------------------------------------------------------------------------------------------
 def _by_text(subject: Subject) -> list[dict[str, Array]]:
     """The parameters' gradients of each text of the first batch, as a batch of its own."""
@@ -430,6 +448,18 @@ entry(
             ("twice", lambda dx, first: 2 * dx),
             ("half of it", lambda dx, first: dx / 2),
         )
+    ],
+)  # fmt: skip
+entry(
+    "O53", "a gradient multiplied by a number on its way", "as the chain rule has it, once",
+    "own knowledge", "gradient", "OPT-ORDER-2", when="of a residual it is L31, of the scores A54; averaged O31, O47",
+    mutants=[
+        *(_sent_back(*of, value) for value in (2, 0.5, -1) for of in (
+            ("a linear map", "linear", ops.linear), ("a norm", "layer_norm", ops.layer_norm),
+            ("an activation", "activation", layers.activation))),
+        *(_learnt_times(*of, value) for value in (2, 0.5) for of in (
+            ("weight and bias", "linear", BOTH), ("γ and β", "layer_norm", BOTH),
+            ("γ", "layer_norm", BOTH[:1]), ("β", "layer_norm", BOTH[1:]))),
     ],
 )  # fmt: skip
 STALE = (

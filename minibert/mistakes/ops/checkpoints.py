@@ -224,6 +224,13 @@ def _reordered(what: str, order: Any) -> Any:
     return maker
 
 
+def _parts_turned(parts: str, held: list) -> list:
+    """The layers with the last first in what matches alone."""
+    flat = [tree.flatten(layer) for layer in held]
+    return [tree.unflatten({path: other.get(path, a) if re.search(parts, path) else a for path, a in own.items()})
+            for own, other in zip(flat, flat[::-1], strict=True)]  # fmt: skip
+
+
 def _two_exchanged(subject: Subject, at: list[Site]) -> list[Mutant]:
     """Any two layers of a stack in each other's place; those of a long one next to each other alone."""
     longest = max(map(len, _stacks(subject.params)), default=0)
@@ -414,7 +421,7 @@ entry(
     "C10", "dtype downcast on load", "assert dtype",
     "KH#2124", "output", "NUM-1",
     mutants=[
-        *(with_single(_each(f"{which} rounded to {name}", edit, paths))
+        *(with_single(_each(f"{which} rounded to {name}", edit, paths), most=4)  # a tied table has several users
           for name, edit in (("float16", _half), ("bfloat16", _bfloat))
           for which, paths in (("weights", r".*"), ("matrices and γ", r".*\.weight"))),
         *(everywhere(_each(f"matrices rounded to int8, each {of}by its largest", partial(_int8, axis), r".*\.weight",
@@ -466,6 +473,8 @@ entry(
     "own knowledge", "output", "NAME-3",
     mutants=[
         _reordered("the last first", lambda held: held[::-1]),
+        *(_reordered(f"the last first, of {what} alone", partial(_parts_turned, parts))
+          for what, parts in (("norms", r"norm\."), ("attentions", "attention"), ("feed-forwards", "feed_forward"))),
         _run_backwards,
         _two_exchanged,
         _reordered("each the next one's, the last the first one's", lambda held: [*held[1:], held[0]]),
@@ -484,7 +493,8 @@ entry(
 entry(
     "C19", "norms' weights taken for γ - 1", "γ as it is stored",
     "own knowledge", "output", "OP-LN-1",
-    mutants=[everywhere(_each("1 + γ", lambda path, a: 1 + a, r".*norm\.weight"))],
+    mutants=[everywhere(_each(what, lambda path, a, by=by: a + by, r".*norm\.weight"))
+             for what, by in (("1 + γ", 1), ("γ - 1", -1))],
 )  # fmt: skip
 entry(
     "C20", "one linear map's weights in another's place", "each map's own",

@@ -341,6 +341,12 @@ def _past_the_pooler(subject: Subject, at: list[Site]) -> list[Mutant]:
                    sites=(found["head"][0].path,))]  # fmt: skip
 
 
+def _scales(subject: Subject) -> tuple[float, ...]:
+    """What people multiply logits by."""
+    widths = {field(subject, "hidden_size"), getattr(subject.config, "embedding_size", None) or 1} - {1}
+    return (2.0, 0.1, 10.0, *(width**-0.5 for width in sorted(widths)))
+
+
 # ---- Entries ---------------------------------------------------------------------------------------------------------
 entry(
     "H01", "decoder not tied to word table", "tied; gradient = sum of both uses",
@@ -625,7 +631,7 @@ entry(
     "own knowledge", "output", "BERT-MLM-1", when="GPT-2's and T5's 1/√D have entries of their own",
     mutants=[
         solving.solvable(lambda v, of=of, what=what: _logits(f"{what} times {solving.shown(v)}", of(v)), 0.5,
-                         lambda subject: (2.0, field(subject, "hidden_size") ** -0.5, 0.1, 10.0), 1.0,
+                         _scales, 1.0,
                          least=-1e4, most=1e4)
         for what, of in (("the logits", _times), ("what they are made of", _of_times))
     ] + [

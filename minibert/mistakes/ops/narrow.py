@@ -1,5 +1,6 @@
 """One operation in half precision, where the rest is in float32."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -44,27 +45,29 @@ def narrow(f: Callable, r: Rounding, inner: bool = True, bias: bool = True) -> R
 
 
 def narrow_attention(
-    of_keys: Rounding = np.asarray, probabilities: Rounding = np.asarray, of_values: Rounding = np.asarray
-) -> Replacement:
-    """Attention of which one product, with its factors, or the probabilities are rounded."""
+    of_keys: Rounding = np.asarray, probabilities: Rounding = np.asarray, of_values: Rounding = np.asarray,
+    summed: bool = True,
+) -> Replacement:  # fmt: skip
+    """Attention of which the factors of one product are rounded, and what they sum to; or the probabilities."""
+    keys, values = (of if summed else np.asarray for of in (of_keys, of_values))
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
         scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
         q, k, v = of_keys(q), of_keys(k), of_values(v)
-        scores = of_keys(q @ k.swapaxes(-1, -2)) * scale
+        scores = keys(q @ k.swapaxes(-1, -2)) * scale
         exact = ops.softmax(scores if bias is None else least(scores + bias))[0]
         probs = probabilities(exact)
         kept = of_values(probs if dropout is None else probs * dropout)
         held = {"q": q, "k": k, "v": v, "probs": probs, "dropout": dropout, "scale": scale, "kept": kept}
-        return of_values(kept @ v), {**held, "exact": exact}
+        return values(kept @ v), {**held, "exact": exact}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         probs, dy = c["exact"], of_values(dy)
-        dprobs = of_values(dy @ c["v"].swapaxes(-1, -2))
+        dprobs = values(dy @ c["v"].swapaxes(-1, -2))
         dprobs = probabilities(dprobs if c["dropout"] is None else dprobs * c["dropout"])
         dscores = of_keys(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
-        dv = of_values(c["kept"].swapaxes(-1, -2) @ dy)
-        return of_keys(dscores @ c["k"]), of_keys(dscores.swapaxes(-1, -2) @ c["q"]), dv
+        dv = values(c["kept"].swapaxes(-1, -2) @ dy)
+        return keys(dscores @ c["k"]), keys(dscores.swapaxes(-1, -2) @ c["q"]), dv
 
     return of_scores(attention, attention_backward, faithful=False)
 
@@ -85,12 +88,20 @@ def narrow_sum(r: Rounding) -> Replacement:
     return Replacement(added.forward, add_norm_backward, faithful=False)
 
 
-def with_single(maker: Callable) -> Callable:
-    """The maker's mutant of all places, with those of one call inside it."""
+def with_single(maker: Callable, most: int = 1) -> Callable:
+    """Of a maker's mutants that of all places and those of one place in all layers, which have those of one call, or of
+    so many, inside them.
+    """
 
     def made(subject: Subject, at: list[Site]) -> list[Mutant]:
         first, *others = maker(subject, at) or [None]
-        return [replace(first, inside=tuple(one for one in others if len(one.sites) < 2))] if first else []
+        single = [one for one in others if len(one.sites) <= most]
+        roles = [one for one in others if one not in single
+                 and len({re.sub(r"\d+", "#", path) for path in one.sites}) == 1]  # fmt: skip
+        inner = [tuple(one for one in single if {*one.sites} <= {*role.sites}) for role in roles]
+        rest = tuple(one for one in single if not any(one in held for held in inner))
+        whole = [replace(first, inside=rest)] if first else []
+        return whole + [replace(role, inside=held) for role, held in zip(roles, inner, strict=True)]
 
     return made
 
@@ -102,6 +113,7 @@ def _in(name: str) -> list[Callable]:
                (f"what they are given rounded to {name}", {"inner": False}))  # fmt: skip
     attentions = ((f"queries times keys in {name}", {"of_keys": r}),
                   (f"probabilities times values in {name}", {"of_values": r}),
+                  (f"probabilities times values in {name}, summed in float32", {"of_values": r, "summed": False}),
                   (f"probabilities rounded to {name}", {"probabilities": r}))  # fmt: skip
     return [
         *(with_single(swap(what, "linear", narrow(ops.linear, r, **how))) for what, how in linears),

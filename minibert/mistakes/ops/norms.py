@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -200,20 +201,35 @@ def unscaled(gamma: bool) -> Replacement:
 
 
 def deviation(kind: str) -> Replacement:
-    """γ c/d + β, c = x - mean x: d its "length" √Σc², or its mean "size" |c|, with no eps."""
+    """γ c/d + β, c = x - mean x: d its "length" √Σc², mean "size" or "largest" of |c|, with no eps, or the "rms"
+    √(mean x² + ε) of what is not centred.
+    """
 
     def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
-        c = x - x.mean(-1, keepdims=True)
-        d = np.sqrt(np.square(c).sum(-1, keepdims=True)) if kind == "length" else np.abs(c).mean(-1, keepdims=True)
-        return c / d * weight + bias, {"unit": c / d, "d": d, "weight": weight}
+        n, mean = x.dtype.type(x.shape[-1]), partial(np.mean, axis=-1, keepdims=True)
+        c = x - mean(x)
+        if kind == "rms":
+            d = np.sqrt(mean(np.square(x)) + x.dtype.type(eps))
+            slope = x / (n * d)  # of d, by x
+        elif kind == "length":
+            d = np.sqrt(np.square(c).sum(-1, keepdims=True))
+            slope = centred(c / d)
+        else:
+            d = mean(np.abs(c)) if kind == "size" else np.abs(c).max(-1, keepdims=True)
+            slope = centred(np.sign(c) / n if kind == "size" else np.sign(c) * (np.abs(c) == d))
+        return c / d * weight + bias, {"unit": c / d, "slope": slope, "d": d, "weight": weight}
 
     def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         u, rows, g = c["unit"], tuple(range(dy.ndim - 1)), dy * c["weight"]
-        slope = u if kind == "length" else np.sign(u) / u.dtype.type(u.shape[-1])
-        dc = (g - slope * (g * u).sum(-1, keepdims=True)) / c["d"]
-        return dc - dc.mean(-1, keepdims=True), {"weight": (dy * u).sum(rows), "bias": dy.sum(rows)}
+        dx = (centred(g) - c["slope"] * (g * u).sum(-1, keepdims=True)) / c["d"]
+        return dx, {"weight": (dy * u).sum(rows), "bias": dy.sum(rows)}
 
     return Replacement(layer_norm, layer_norm_backward)
+
+
+def centred(a: Array) -> Array:
+    """What is left of the last axis without its mean."""
+    return a - a.mean(-1, keepdims=True)
 
 
 def shifted_first() -> Replacement:
@@ -711,6 +727,15 @@ def _leaf_of(leaf: str, lender: str, borrower: str) -> Callable:
     return everywhere(maker)
 
 
+def _leaves_of_heads(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """γ or β alone of another norm, of those that are in no layer."""
+    norms = [path.removesuffix(".weight") for path in tree.flatten(subject.params)
+             if re.fullmatch(r"(?!.*\.\d+\.).*norm\.weight", path)]  # fmt: skip
+    ways = [(f"{letter} of the {of.replace('.', ' ')}", {f"{to}.{leaf}": f"{of}.{leaf}"})
+            for to, of in permutations(norms, 2) for leaf, letter in (("weight", "γ"), ("bias", "β"))]  # fmt: skip
+    return [mutant for way in ways for mutant in lent(subject, at, *way)]
+
+
 def _borrowers(subject: Any, at: Any) -> list[Mutant]:
     """Every norm of a network with its embeddings' weights, and the MLM head's with those of the last layer's."""
     found = []
@@ -831,7 +856,7 @@ entry(
         *_norms("the attention's norm serves both", "attention", "attention"),
         *_norms("the feed-forward's norm serves both", "feed_forward", "feed_forward"),
         *_norms("the two norms of a layer change places", "feed_forward", "attention"),
-        _borrowers,
+        _borrowers, _leaves_of_heads,
         *(_leaf_of(leaf, *both) for leaf in ("weight", "bias")
           for both in (("attention", "feed_forward"), ("feed_forward", "attention"))),
         _loaded("the two norms of a layer are loaded in each other's place", attention="feed_forward",
@@ -1044,6 +1069,8 @@ entry(
     mutants=[
         of_norms("divided by the length", replacement=deviation("length")),
         of_norms("divided by the mean distance from the mean", replacement=deviation("size")),
+        of_norms("divided by the largest distance from the mean", replacement=deviation("largest")),
+        of_norms("divided by the root mean square", replacement=deviation("rms")),
         of_norms("γ (x̂ + β)", replacement=shifted_first()),
         of_norms("γ x + β, nothing normalised", replacement=affine()),
     ],
