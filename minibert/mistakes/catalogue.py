@@ -247,7 +247,8 @@ def weights(what: str, edit: Callable[[str, np.ndarray], np.ndarray], paths: str
 
 def lent(subject: Subject, at: list[Site], what: str, lender: Mapping[str, str], where: str = "") -> list[Mutant]:
     """Parameters of which others stand in the place: lender: a path -> the path of what is used there. No mutant where
-    one is missing, or of another shape. Gradients of them say nothing: those that are used may have all uses'.
+    one is missing, or of another shape. What is lent is the right model's, whatever else was put in its own place.
+    Gradients of them say nothing: those that are used may have all uses'.
     """
     flat, towers = tree.flatten(subject.params), places.places(subject.family, subject.config).towers
     if not lender or any(to not in flat or flat[to].shape != flat[path].shape for path, to in lender.items()):
@@ -255,7 +256,8 @@ def lent(subject: Subject, at: list[Site], what: str, lender: Mapping[str, str],
 
     def change(s: Subject) -> Subject:
         held = tree.flatten(s.params)
-        return replace(s, params=tree.unflatten({path: held[lender.get(path, path)] for path in held}))
+        used = {path: flat[use].astype(held[path].dtype, copy=False) for path, use in lender.items()}
+        return replace(s, params=tree.unflatten({**held, **used}))
 
     users = [site for site in at if not lender.keys().isdisjoint(site.params)]
     known = "|".join(re.escape(local(path, towers)) for path in {*lender, *lender.values()})

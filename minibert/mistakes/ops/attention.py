@@ -882,8 +882,9 @@ def heads_loaded(what: str, part: str, order: Callable[[int], list[int]]) -> Cal
     """The rows of a projection, or the output's columns, loaded in another order of heads."""
 
     def edit(a: dict[str, Any], heads: Callable[[], int]) -> dict[str, Any]:
-        axis = int(part == "output")
-        n, taken = heads(), order(heads())
+        if part not in a:
+            return a
+        axis, n, taken = int(part == "output"), heads(), order(heads())
         turned = lambda w: np.stack(np.split(w, n, axis))[taken]  # noqa: E731
         joined = {leaf: np.concatenate([*turned(w)], axis) if w.ndim > axis else w for leaf, w in a[part].items()}
         return {**a, part: joined}

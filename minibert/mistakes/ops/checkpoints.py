@@ -371,9 +371,9 @@ entry(
     "C02", "gamma/beta vs weight/bias", "rename; never by substring in user names",
     "HF#11809, #29554, #35615; huggingface/candle#1888", "output", "NAME-3",
     mutants=[
-        everywhere(_each("norms not found, left at 1 and 0", _unnamed_norm, r".*norm\.(weight|bias)")),
-        everywhere(_each("norms' weights not found, left at 1", _unnamed_norm, r".*norm\.weight")),
-        everywhere(_each("norms' biases not found, left at 0", _unnamed_norm, r".*norm\.bias")),
+        with_single(_each("norms not found, left at 1 and 0", _unnamed_norm, r".*norm\.(weight|bias)")),
+        with_single(_each("norms' weights not found, left at 1", _unnamed_norm, r".*norm\.weight")),
+        with_single(_each("norms' biases not found, left at 0", _unnamed_norm, r".*norm\.bias")),
         _exchanged_norms,
     ],
 )  # fmt: skip
