@@ -15,7 +15,7 @@ from itertools import chain, islice
 import numpy as np
 
 from minibert.golden import blocks
-from minibert.mistakes import solving
+from minibert.mistakes import nearing, solving
 from minibert.mistakes.catalogue import FORWARD, GRADIENTS
 from minibert.mistakes.cover import Cover, Part
 from minibert.mistakes.evidence import Evidence
@@ -34,13 +34,15 @@ class Memory:
 
     reach: what depends on what; known: by the id of a mutant its last trial, what the base left then, and which tensors
     it moved; values: of what leaves one open, by the mutant and what it was solved from; spoilt: whether a mutant makes
-    the forward pass wrong, by it and those of the forward pass that it stands on.
+    the forward pass wrong, by it and those of the forward pass that it stands on; several: the runs that several mistakes
+    in one block may still take.
     """
 
     reach: Reach
     known: dict[int, tuple[Trial, np.ndarray, np.ndarray]] = field(default_factory=dict)
     values: dict[tuple, tuple] = field(default_factory=dict)
     spoilt: dict[tuple, bool] = field(default_factory=dict)
+    several: int = nearing.MOST
 
 
 class Round:
@@ -65,7 +67,7 @@ class Round:
         """What explains tensors that are wrong, in their order; [] where nothing does."""
         parts = self._by_one() or self._in_turn()
         if not parts and not self.faint:
-            parts = self._unread() or self._pairs()
+            parts = self._unread() or self._pairs() or self._several()
         return sorted(parts, key=lambda part: part.first)
 
     # ---- The stages
@@ -133,6 +135,14 @@ class Round:
                 parts += self.cover.parts(runs, key)
                 self.pairs -= len(pairs)
         return parts
+
+    def _several(self) -> list[Part]:
+        """More mistakes in the first block that nothing explains."""
+        if self.runs.dtype not in WIDE or not self.cover.left.any():
+            return []
+        key = int(np.argmax(self.cover.left))
+        found, self.memory.several = nearing.nearing(self.cover, self.trials, key, self.memory.several)
+        return [part for part in self.cover.parts(found, key) if not self.unfinished(part)]
 
     def _expected(self, found: Combined) -> bool:
         """Whether it is acceptable, or was found elsewhere."""
@@ -287,6 +297,9 @@ class Later(Round):
         return self.cover.right.residuals <= EXPLAINED
 
     def _unread(self) -> list[Part]:
+        return []
+
+    def _several(self) -> list[Part]:
         return []
 
     def _groups(self) -> list[list[Found]]:
