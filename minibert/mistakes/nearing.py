@@ -23,14 +23,13 @@ MOST = 6000  # runs
 FEWEST = 32  # entries: several mistakes give any few numbers
 
 
-def nearing(cover: Cover, trials: list[Trial], key: int, most: int) -> tuple[list[Trial], int]:
+def nearing(
+    cover: Cover, acting: list[Found], others: list[Found], key: int, most: int
+) -> tuple[list[Trial], int]:
     """Runs of several mutants that explain a tensor, on top of what was found before, and how many of at most so many
-    runs are left. trials: of each mutant alone.
+    runs are left. acting: those that change the tensor by themselves; others: that may once another has changed it.
     """
     runs, evidence, base = cover.runs, cover.evidence, cover.right.found
-    acting = [trial.found[-1] for trial in cover.acting(trials, key)]
-    known = {id(found) for found in acting}
-    others = [t.found[-1] for t in trials if t.listed and id(t.found[-1]) not in known and not cover.spoils(t)]
     middle, number = _middle(evidence, key), count()
     queue: list[tuple[float, int, Combined]] = [(middle(cover.right), next(number), ())]
     seen: set[str] = set()
@@ -38,7 +37,7 @@ def nearing(cover: Cover, trials: list[Trial], key: int, most: int) -> tuple[lis
         while queue and evidence.sizes[key] >= FEWEST:
             error, _, chosen = heappop(queue)
             runs.base = (*base, *chosen)  # of which what does not change is computed once
-            for some in (acting, others)[: 1 + bool(chosen)]:  # others act on what the chosen ones have moved
+            for some in (acting, others)[: 1 + bool(chosen)]:
                 some = [found for found in some if found.id not in {one.id for one in chosen}]
                 most -= len(some)
                 if most < 0 or runs.late():
@@ -47,12 +46,12 @@ def nearing(cover: Cover, trials: list[Trial], key: int, most: int) -> tuple[lis
                 tried = [trial for trial in tried if trial is not None]
                 if there := [trial for trial in tried if cover.explained(trial)[key]]:
                     return there, most
-                nearer = sorted(((middle(trial), trial) for trial in tried), key=lambda item: item[0])
-                nearer = [(after, trial) for after, trial in nearer if after <= error / GAIN and f"{after:.6g}" not in seen]
-                seen |= {f"{after:.6g}" for after, _ in nearer}
-                for after, trial in nearer[:WIDEST]:
+                nearer = {f"{after:.6g}": (after, t) for t in reversed(tried) if (after := middle(t)) <= error / GAIN}
+                fresh = sorted((nearer[same] for same in nearer.keys() - seen), key=lambda item: item[0])[:WIDEST]
+                seen |= {*nearer}
+                for after, trial in fresh:
                     heappush(queue, (after, next(number), trial.found[len(base) :]))
-                if nearer:
+                if fresh:
                     break
         return [], most
     finally:

@@ -140,8 +140,12 @@ class Round:
         """More mistakes in the first block that nothing explains."""
         if self.runs.dtype not in WIDE or not self.cover.left.any():
             return []
-        key = int(np.argmax(self.cover.left))
-        found, self.memory.several = nearing.nearing(self.cover, self.trials, key, self.memory.several)
+        key, order = int(np.argmax(self.cover.left)), self.order
+        acting = [trial.found[-1] for trial in self.cover.acting(self.trials, key)]
+        known, there = {id(one) for one in acting}, order.place_of(self.evidence.keys[key])
+        others = [t.found[-1] for t in self.trials if t.listed and not self.cover.spoils(t)]
+        others = [one for one in others if id(one) not in known and there in map(order.where.get, one.mutant.sites)]
+        found, self.memory.several = nearing.nearing(self.cover, acting, others, key, self.memory.several)
         return [part for part in self.cover.parts(found, key) if not self.unfinished(part)]
 
     def _expected(self, found: Combined) -> bool:
