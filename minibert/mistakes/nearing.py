@@ -1,8 +1,8 @@
 """Several mistakes in one block, where neither one nor two explain it: found one after the other.
 
-Each of them, made too, brings the block's tensor nearer to the candidate's: most of its entries, for another of them may
-spoil some rows altogether. So those are sought that lower the middle error most, on top of them the next, the nearest
-first, until rounding explains the tensor. What comes near and not there has no name.
+Each of them, made too, brings the block's tensor nearer to the candidate's: most of its entries, for another may spoil
+some rows altogether. So those are sought that lower the middle error most, on top of them the next, the nearest first,
+until rounding explains the tensor. What comes near and not there has no name.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import numpy as np
 
 from minibert.mistakes.cover import Cover
 from minibert.mistakes.evidence import Evidence
-from minibert.mistakes.trials import TRIED, Combined, Trial, Trials
+from minibert.mistakes.trials import TRIED, Combined, Trial
 from minibert.mistakes.words import Found
 from minibert.progress import over
 

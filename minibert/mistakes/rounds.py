@@ -22,6 +22,7 @@ from minibert.mistakes.evidence import Evidence
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
 from minibert.mistakes.trials import EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
+from minibert.mistakes.unloaded import unloaded
 from minibert.mistakes.words import Found
 
 FAR = 1000 * SUSPECT  # floors: no rounding
@@ -34,8 +35,8 @@ class Memory:
 
     reach: what depends on what; known: by the id of a mutant its last trial, what the base left then, and which tensors
     it moved; values: of what leaves one open, by the mutant and what it was solved from; spoilt: whether a mutant makes
-    the forward pass wrong, by it and those of the forward pass that it stands on; several: the runs that several mistakes
-    in one block may still take.
+    the forward pass wrong, by it and those of the forward pass that it stands on; several: the runs that several
+    mistakes in one block may still take.
     """
 
     reach: Reach
@@ -67,7 +68,7 @@ class Round:
         """What explains tensors that are wrong, in their order; [] where nothing does."""
         parts = self._by_one() or self._in_turn()
         if not parts and not self.faint:
-            parts = self._unread() or self._pairs() or self._several()
+            parts = self._unread() or self._unloaded() or self._pairs() or self._several()
         return sorted(parts, key=lambda part: part.first)
 
     # ---- The stages
@@ -122,6 +123,12 @@ class Round:
             got = blocks.Forced(self.runs.subject, other, self.runs.calls, backward=False).computed.get(wrong)
             found += [key] if due is not None and not np.array_equal(got, due) else []
         return found
+
+    def _unloaded(self) -> list[Part]:
+        """What computes with weights that are none of the case's."""
+        found = unloaded(self.cover) if self.runs.dtype in WIDE else []
+        trials = self.runs.run([(*self.base, one) for one in found], self.evidence, len(found))
+        return [part for part in self.cover.parts(trials) if not self.unfinished(part)]
 
     def _pairs(self) -> list[Part]:
         """Two mistakes in one block, for each block that no single one explains."""
@@ -301,6 +308,9 @@ class Later(Round):
         return self.cover.right.residuals <= EXPLAINED
 
     def _unread(self) -> list[Part]:
+        return []
+
+    def _unloaded(self) -> list[Part]:
         return []
 
     def _several(self) -> list[Part]:

@@ -798,7 +798,8 @@ entry(
         of_norms("eps added to the deviation", replacement=norm(eps_outside)),
         of_norms("eps added to the deviation, which divides by n - 1", replacement=norm(eps_outside, lost=1),
                  also=("L04",)),
-        of_norms("an eps of 1e-6 added to the deviation, which divides by n - 1", replacement=annotated(), also=("L04",)),
+        of_norms("an eps of 1e-6 added to the deviation, which divides by n - 1", replacement=annotated(),
+                 also=("L04",)),
     ],
 )  # fmt: skip
 entry(
