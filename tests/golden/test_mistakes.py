@@ -772,7 +772,11 @@ WAYS = [
     ("bert/published", "D33", "queries times keys in float16"), ("bert/published", "D33", "the activation in float16"),
     ("bert/published", "D33", "residuals added in bfloat16"),
     ("bert/published", "E26", "the position table loaded"), ("bert/published", "G17", "behind the second instead"),
-    ("bert/published", "L07", "β of the attention's norm"),
+    ("bert/published", "L07", "β of the attention's norm"), ("bert/published", "A42", "the mask of the row before"),
+    ("bert/published", "C17", "of norms alone"), ("bert/published", "C19", "γ - 1"),
+    ("bert/published", "L27", "the root mean square"), ("bert/published", "L27", "the largest distance"),
+    ("albert/groups", "C14", "first inner layer for all"),
+    ("bert/published", "O53", "an activation sends back times 0.5"), ("bert/published", "O53", "that of γ times 0.5"),
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from minibert import families, layers, tree
 from minibert.corruption import rules, sequences
 from minibert.golden import shares
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, swap, weights, whole
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, lent, swap, weights, whole
 from minibert.mistakes.ops.heads import TURNED, flipped
 from minibert.mistakes.ops.norms import LAYERS, passed_over
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
@@ -140,6 +140,13 @@ def _inner_first(config: Any) -> list[int]:
             for i in range(config.inner_group_num)]  # fmt: skip
 
 
+def _first_inner(subject: Subject, at: list[Site]) -> list[Mutant]:
+    n, encoder = getattr(subject.config, "inner_group_num", 1), subject.params["encoder"]
+    behind = [(i, path) for i, held in enumerate(encoder) if i % n for path in tree.flatten(held)]
+    lender = {f"encoder.{i}.{path}": f"encoder.{i // n * n}.{path}" for i, path in behind}
+    return [replace(mutant, where="") for mutant in lent(subject, at, "each group's first inner layer for all", lender)]
+
+
 def _behind_first(subject: Subject, site: Site) -> Replacement | None:
     """No inner layer but the first of each group."""
     return passed_over(*LAYERS["encoder_layer"]) if (site.layer or 0) % subject.config.inner_group_num else None
@@ -161,8 +168,7 @@ entry(
         regrouped("the first group's layers in the place of all", group=lambda c, layer: 0),
         regrouped("the inner layers of each group run from the last to the first",
                   inner=lambda c: range(c.inner_group_num)[::-1]),
-        regrouped("the first inner layer of each group in the place of all of them",
-                  inner=lambda c: [0] * c.inner_group_num),
+        _first_inner,
         whole(swap("of each group the first inner layer alone", "encoder_layer", _behind_first)),
     ],
 )  # fmt: skip
