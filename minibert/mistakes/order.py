@@ -39,6 +39,12 @@ class Order:
         paths = {path for mutant in mutants for path in mutant.sites}
         return [path for path in paths if self.start[path] <= number <= self.number[path]]
 
+    def beside(self, one: int, other: int) -> bool:
+        """Whether a call stands in the innermost block around another."""
+        blocks = [path for path in self.number.keys() - self.ops if self.start[path] <= one < self.number[path]]
+        inner = max(blocks, key=lambda path: self.start[path], default=None)
+        return inner is not None and self.start[inner] <= other <= self.number[inner]
+
     def place(self, mutant: Mutant) -> str:
         """The place, as "layer 3", of all calls that it replaces; "" where there are several, or none."""
         found = {self.where[path] for path in mutant.sites if path in self.where}

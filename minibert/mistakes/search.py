@@ -22,11 +22,11 @@ from minibert.golden.case import Case
 from minibert.golden.subject import Subject
 from minibert.mistakes import going, words
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS
-from minibert.mistakes.cover import Part, grouped, wrong_of
+from minibert.mistakes.cover import MANY, Part, grouped, wrong_of
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
-from minibert.mistakes.rounds import MOST_PAIRS, Later, Memory, Round, within
+from minibert.mistakes.rounds import MOST_PAIRS, Later, Memory, Round, differ, within
 from minibert.mistakes.stepping import Steps
 from minibert.mistakes.trials import EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
 from minibert.mistakes.words import Diagnosis, Found
@@ -142,9 +142,10 @@ class _Search(Trials):
             whole = self._beside(self.evidence, self.found)
             if not others or whole is None:
                 return
+            wrong = self._wrong(whole, self.evidence)
             for rest in self._told_otherwise(others):
                 trial = self.trial(tuple(one for other in rest for one in other.found), self.evidence)
-                if trial is not None and not (self._wrong(trial) & ~self._wrong(whole)).any():
+                if trial is not None and not (self._wrong(trial, self.evidence) & ~wrong).any():
                     self.parts = rest
                     break
 
@@ -185,7 +186,7 @@ class _Search(Trials):
         trial = self._beside(self.forward, self.found)
         if trial is None:
             return not self.forward.keys
-        wrong = self._wrong(trial)
+        wrong = self._wrong(trial, self.forward)
         return not wrong.any() or not self.telling(self.forward, wrong)
 
     def _left(self, evidence: Evidence) -> str | None:
@@ -193,12 +194,25 @@ class _Search(Trials):
         trial = self._beside(evidence, self.found)
         if trial is None:
             return self.first.key
-        wrong = np.flatnonzero(self._wrong(trial))
+        wrong = np.flatnonzero(self._wrong(trial, evidence))
         return evidence.keys[wrong[0]] if wrong.size else None
 
-    def _wrong(self, trial: Trial) -> np.ndarray:
-        """The tensors that are wrong beside what was found: what is only suspect then is no further mistake."""
-        return trial.residuals > SUSPECT if self.parts else wrong_of(trial)
+    def _wrong(self, trial: Trial, evidence: Evidence) -> np.ndarray:
+        """The tensors that are wrong beside what was found: what is only suspect then is no further mistake; what it
+        does without, and the candidate has, is.
+        """
+        if not self.parts:
+            return wrong_of(trial, self.bound)
+        return (trial.residuals > self.bound) | self._lacking(trial, evidence)
+
+    def _lacking(self, trial: Trial, evidence: Evidence) -> np.ndarray:
+        """The tensors of which these mistakes give none, though they know what it is, and the candidate a wrong one."""
+        silence = self.silence(one.mutant for one in trial.found)
+        lacking = np.isnan(trial.residuals) & ~np.array([bool(silence and silence(key)) for key in evidence.keys], bool)
+        if not lacking.any():
+            return lacking
+        right = self.trial((), evidence)
+        return lacking & (right.residuals > self.bound) & np.logical_or.reduceat(evidence.values != 0, evidence.starts)
 
     def _beside(self, evidence: Evidence, found: Combined) -> Trial | None:
         """What was found, run together, and judged by its own rounding where that is larger."""
@@ -221,25 +235,31 @@ class _Search(Trials):
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
         self.base = self.found
         right = self._beside(evidence, self.base)
-        wrong = np.zeros(0, bool) if right is None else wrong_of(right)
+        wrong = np.zeros(0, bool) if right is None else wrong_of(right, self.bound)
         if not wrong.any() or not self.telling(evidence, wrong):
             return False
-        faint = bool(self.parts) and not self._wrong(right).any()
+        faint = bool(self.parts) and not self._wrong(right, evidence).any()
         if faint:
             known = {one.id for part in self.parts for one in part.mistakes}
             chosen = [found for found in chosen if found.id in known]
-        memory = self.memories.setdefault((id(evidence), bool(self.given)), Memory(Reach(self, evidence, self.order)))
+        memory = self._memory(evidence)
         kind = Round if evidence is self.forward else Later
         this = kind(self, evidence, self.order, memory, self.parts, wrong, chosen, faint, self.pairs)
         parts, self.pairs = this.parts(), this.pairs
         self.parts = [*self.parts, *parts]
         return bool(parts)
 
+    def _memory(self, evidence: Evidence) -> Memory:
+        at = id(evidence), bool(self.given)
+        if at not in self.memories:
+            self.memories[at] = Memory(Reach(self, evidence, self.order))
+        return self.memories[at]
+
     def _drop_unfinished(self) -> None:
         """Drops what replaces calls within which, after all that was found, a tensor of the forward pass is wrong."""
         trial = self._beside(self.forward, self.found)
         if trial is not None and self.parts:
-            inside = partial(within, order=self.order, evidence=self.forward, wrong=self._wrong(trial))
+            inside = partial(within, order=self.order, evidence=self.forward, wrong=self._wrong(trial, self.forward))
             self.parts = [part for part in self.parts if part.declared or not inside(part)]
 
     def _settled(self, part: Part) -> Part:
@@ -250,7 +270,7 @@ class _Search(Trials):
         left = []
         for found in (part.found, *part.tied):
             trial = self.trial((*found, *others), self.evidence)
-            left.append((np.inf if trial is None else np.count_nonzero(trial.residuals > SUSPECT), found))
+            left.append((np.inf if trial is None else np.count_nonzero(trial.residuals > self.bound), found))
         least = min(count for count, _ in left)
         first, *rest = (found for count, found in left if count == least)
         return replace(part, found=first, tied=tuple(rest))
@@ -296,10 +316,45 @@ class _Search(Trials):
         self.parts.append(grouped(self, good, self.steps, len(self.found), everything))
         return None
 
+    def _sure(self, part: Part) -> bool:
+        """Whether a part is a name though something else stays wrong: rounding explains what it leaves, nothing that it
+        moves stays wrong with what it explains, nor, in the same block, what is made straight of that.
+        """
+        if part.declared or part.variant:
+            return True
+        evidence, whole = self.evidence, self._beside(self.evidence, self.found)
+        without = self.trial(tuple(one for p in self.parts if p is not part for one in p.found), evidence)
+        if not part.exact or whole is None or without is None:
+            return False
+        wrong, moved = self._wrong(whole, evidence), differ(without.residuals, whole.residuals)
+        told = moved & (without.residuals > self.bound) & ~wrong
+        if not told.any():
+            return False
+        forward = np.array([key.startswith(f"{FORWARD}/") for key in evidence.keys])
+        if (told & forward).any():
+            told &= forward
+        if evidence.sizes[told].sum() >= MANY:  # of a few numbers all that follows has to be right
+            moved &= forward == forward[np.argmax(told)]
+        return not (moved & wrong).any() and not self._goes_on(told, wrong)
+
+    def _goes_on(self, told: np.ndarray, wrong: np.ndarray) -> bool:
+        """Whether wrong tensors are made of these, which are explained, in the same block; or, where these are
+        gradients, these of what the calls pass on of which a parameter's gradient is wrong.
+        """
+        evidence, order = self.evidence, self.order
+        if not evidence.keys[int(np.argmax(told))].startswith(f"{FORWARD}/"):
+            reach = self._memory(evidence).reach
+            return any((reach.behind(i) & told).any() for i in np.flatnonzero(wrong) if reach.owners[i])
+        some = [key for key, one in zip(evidence.keys, told, strict=True) if one and key in self.given]
+        near = [key for key, one in zip(evidence.keys, wrong, strict=True)
+                if one and any(order.beside(order.of(other), order.of(key)) for other in some)]  # fmt: skip
+        return bool(near) and bool(self.made_of(some).intersection(near))
+
     # ---- Saying it
     def _said(self, left: str | None) -> Diagnosis:
         """The diagnosis; left: the first tensor that nothing found explains."""
-        told = _once([part for part in self.parts if part.kind != "explained" or left is None])
+        sure = [part for part in self.parts if left is None or (part.kind != "explained" and self._sure(part))]
+        told = _once(sure)
         if not told and not self.left:
             return self._without_name()
         mistakes = [one for part in told for one in part.mistakes]
