@@ -21,6 +21,7 @@ class Order:
         self.number = {site.path: i for i, site in enumerate(sites)}
         self.start = {site.path: site.start for site in sites}
         self.where = {site.path: site.place for site in sites}
+        self._places = {i: site.place for i, site in enumerate(sites)}
         self.made = {name: path for name, path, *_ in runs.module.activations(runs.subject.config)}
         called = {one.name for names in held.values() for one in names.values()}
         losses = term_paths(runs.module.terms(runs.subject.config), self.number)
@@ -39,11 +40,10 @@ class Order:
         paths = {path for mutant in mutants for path in mutant.sites}
         return [path for path in paths if self.start[path] <= number <= self.number[path]]
 
-    def beside(self, one: int, other: int) -> bool:
-        """Whether a call stands in the innermost block around another."""
-        blocks = [path for path in self.number.keys() - self.ops if self.start[path] <= one < self.number[path]]
-        inner = max(blocks, key=lambda path: self.start[path], default=None)
-        return inner is not None and self.start[inner] <= other <= self.number[inner]
+    def beside(self, one: str, other: str) -> bool:
+        """Whether two keys' tensors, no losses, are made in the same layer, or in the embeddings, or in the heads."""
+        places = [None if "/loss" in key else self._places.get(self.of(key)) for key in (one, other)]
+        return places[0] is not None and places[0] == places[1]
 
     def place(self, mutant: Mutant) -> str:
         """The place, as "layer 3", of all calls that it replaces; "" where there are several, or none."""

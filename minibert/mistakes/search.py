@@ -318,7 +318,7 @@ class _Search(Trials):
 
     def _sure(self, part: Part) -> bool:
         """Whether a part is a name though something else stays wrong: rounding explains what it leaves, nothing that it
-        moves stays wrong with what it explains, nor, in the same block, what is made straight of that.
+        moves stays wrong with what it explains, nor, in the same layer or part, what is made straight of that.
         """
         if part.declared or part.variant:
             return True
@@ -338,7 +338,7 @@ class _Search(Trials):
         return not (moved & wrong).any() and not self._goes_on(told, wrong)
 
     def _goes_on(self, told: np.ndarray, wrong: np.ndarray) -> bool:
-        """Whether wrong tensors are made of these, which are explained, in the same block; or, where these are
+        """Whether wrong tensors are made straight of these, which are explained, in the same layer or part; or, where these are
         gradients, these of what the calls pass on of which a parameter's gradient is wrong.
         """
         evidence, order = self.evidence, self.order
@@ -347,7 +347,7 @@ class _Search(Trials):
             return any((reach.behind(i) & told).any() for i in np.flatnonzero(wrong) if reach.owners[i])
         some = [key for key, one in zip(evidence.keys, told, strict=True) if one and key in self.given]
         near = [key for key, one in zip(evidence.keys, wrong, strict=True)
-                if one and any(order.beside(order.of(other), order.of(key)) for other in some)]  # fmt: skip
+                if one and any(order.beside(other, key) for other in some)]  # fmt: skip
         return bool(near) and bool(self.made_of(some).intersection(near))
 
     # ---- Saying it
