@@ -108,7 +108,7 @@ class _Search(Trials):
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
             left = self._explain_steps() if self.steps.keys else left
-        return self._said(left)
+        return self._said(self._lacking() if left is None else left)
 
     def _explain_forward(self) -> None:
         """Adds what explains the forward pass, of ties what its gradients speak for."""
@@ -142,10 +142,10 @@ class _Search(Trials):
             whole = self._beside(self.evidence, self.found)
             if not others or whole is None:
                 return
-            wrong = self._wrong(whole, self.evidence)
+            wrong = self._wrong(whole)
             for rest in self._told_otherwise(others):
                 trial = self.trial(tuple(one for other in rest for one in other.found), self.evidence)
-                if trial is not None and not (self._wrong(trial, self.evidence) & ~wrong).any():
+                if trial is not None and not (self._wrong(trial) & ~wrong).any():
                     self.parts = rest
                     break
 
@@ -186,7 +186,7 @@ class _Search(Trials):
         trial = self._beside(self.forward, self.found)
         if trial is None:
             return not self.forward.keys
-        wrong = self._wrong(trial, self.forward)
+        wrong = self._wrong(trial)
         return not wrong.any() or not self.telling(self.forward, wrong)
 
     def _left(self, evidence: Evidence) -> str | None:
@@ -194,25 +194,26 @@ class _Search(Trials):
         trial = self._beside(evidence, self.found)
         if trial is None:
             return self.first.key
-        wrong = np.flatnonzero(self._wrong(trial, evidence))
+        wrong = np.flatnonzero(self._wrong(trial))
         return evidence.keys[wrong[0]] if wrong.size else None
 
-    def _wrong(self, trial: Trial, evidence: Evidence) -> np.ndarray:
-        """The tensors that are wrong beside what was found: what is only suspect then is no further mistake; what it
-        does without, and the candidate has, is.
-        """
-        if not self.parts:
-            return wrong_of(trial, self.bound)
-        return (trial.residuals > self.bound) | self._lacking(trial, evidence)
+    def _wrong(self, trial: Trial) -> np.ndarray:
+        """The tensors that are wrong beside what was found: what is only suspect then is no further mistake."""
+        return trial.residuals > self.bound if self.parts else wrong_of(trial, self.bound)
 
-    def _lacking(self, trial: Trial, evidence: Evidence) -> np.ndarray:
-        """The tensors of which these mistakes give none, though they know what it is, and the candidate a wrong one."""
+    def _lacking(self) -> str | None:
+        """The first tensor that the candidate has wrong, and what was found gives none of, though it knows what it is:
+        of what it does without, nothing is due, or 0.
+        """
+        evidence, trial = self.evidence, self._beside(self.evidence, self.found)
+        if trial is None or not self.parts or not np.isnan(trial.residuals).any():
+            return None
         silence = self.silence(one.mutant for one in trial.found)
-        lacking = np.isnan(trial.residuals) & ~np.array([bool(silence and silence(key)) for key in evidence.keys], bool)
-        if not lacking.any():
-            return lacking
-        right = self.trial((), evidence)
-        return lacking & (right.residuals > self.bound) & np.logical_or.reduceat(evidence.values != 0, evidence.starts)
+        right = self.trial((), evidence).residuals
+        wrong = np.isnan(trial.residuals) & (right > self.bound)
+        wrong &= np.logical_or.reduceat(evidence.values != 0, evidence.starts)
+        some = (key for key, one in zip(evidence.keys, wrong, strict=True) if one)
+        return next((key for key in some if not (silence and silence(key))), None)
 
     def _beside(self, evidence: Evidence, found: Combined) -> Trial | None:
         """What was found, run together, and judged by its own rounding where that is larger."""
@@ -238,7 +239,7 @@ class _Search(Trials):
         wrong = np.zeros(0, bool) if right is None else wrong_of(right, self.bound)
         if not wrong.any() or not self.telling(evidence, wrong):
             return False
-        faint = bool(self.parts) and not self._wrong(right, evidence).any()
+        faint = bool(self.parts) and not self._wrong(right).any()
         if faint:
             known = {one.id for part in self.parts for one in part.mistakes}
             chosen = [found for found in chosen if found.id in known]
@@ -250,6 +251,7 @@ class _Search(Trials):
         return bool(parts)
 
     def _memory(self, evidence: Evidence) -> Memory:
+        """What rounds over these tensors leave to the next."""
         at = id(evidence), bool(self.given)
         if at not in self.memories:
             self.memories[at] = Memory(Reach(self, evidence, self.order))
@@ -259,7 +261,7 @@ class _Search(Trials):
         """Drops what replaces calls within which, after all that was found, a tensor of the forward pass is wrong."""
         trial = self._beside(self.forward, self.found)
         if trial is not None and self.parts:
-            inside = partial(within, order=self.order, evidence=self.forward, wrong=self._wrong(trial, self.forward))
+            inside = partial(within, order=self.order, evidence=self.forward, wrong=self._wrong(trial))
             self.parts = [part for part in self.parts if part.declared or not inside(part)]
 
     def _settled(self, part: Part) -> Part:
@@ -326,7 +328,8 @@ class _Search(Trials):
         without = self.trial(tuple(one for p in self.parts if p is not part for one in p.found), evidence)
         if not part.exact or whole is None or without is None:
             return False
-        wrong, moved = self._wrong(whole, evidence), differ(without.residuals, whole.residuals)
+        wrong = self._wrong(whole)
+        moved = differ(without.residuals, whole.residuals) & ~np.isnan(whole.residuals)
         told = moved & (without.residuals > self.bound) & ~wrong
         if not told.any():
             return False
@@ -338,8 +341,8 @@ class _Search(Trials):
         return not (moved & wrong).any() and not self._goes_on(told, wrong)
 
     def _goes_on(self, told: np.ndarray, wrong: np.ndarray) -> bool:
-        """Whether wrong tensors are made straight of these, which are explained, in the same layer or part; or, where these are
-        gradients, these of what the calls pass on of which a parameter's gradient is wrong.
+        """Whether wrong tensors are made straight of these, which are explained, in the same layer or part; or, where
+        these are gradients, these of what the calls pass on of which a parameter's gradient is wrong.
         """
         evidence, order = self.evidence, self.order
         if not evidence.keys[int(np.argmax(told))].startswith(f"{FORWARD}/"):
@@ -353,8 +356,7 @@ class _Search(Trials):
     # ---- Saying it
     def _said(self, left: str | None) -> Diagnosis:
         """The diagnosis; left: the first tensor that nothing found explains."""
-        sure = [part for part in self.parts if left is None or (part.kind != "explained" and self._sure(part))]
-        told = _once(sure)
+        told = _once([part for part in self.parts if left is None or (part.kind != "explained" and self._sure(part))])
         if not told and not self.left:
             return self._without_name()
         mistakes = [one for part in told for one in part.mistakes]
@@ -393,11 +395,13 @@ class _Search(Trials):
         return [*lines, f"{self.left} mutants not tried, for want of time"] if self.left else lines
 
     def _without_name(self) -> Diagnosis:
-        told = [" and ".join(map(str, part.found)) for part in self.parts]
+        near = [f"{one} comes near, and leaves something wrong that goes with it"
+                for part in self.parts if part.kind != "explained" for one in part.found]  # fmt: skip
+        told = [" and ".join(map(str, part.found)) for part in self.parts if part.kind == "explained"]
         entries = sum(1 for m in CATALOGUE.values() if m.mutants and m.concerns(self.subject.family))
         more = [f"a part of it is explained by {one}, which has no entry in the catalogue" for one in told]
         tried = f"{len(self.mutants)} mutants of {entries} known mistakes, in {self.tried} runs"
-        return words.unknown(self.first, "; ".join((tried, *more)))
+        return words.unknown(self.first, "; ".join((tried, *near, *more)))
 
 
 def _once(told: list[Part]) -> list[Part]:
