@@ -44,14 +44,6 @@ class Reach:
         """What depends on the gradients that the call's backward passes on, by far."""
         return (self.changed(path, GRADIENTS) > self.far) & ~self.own(path)
 
-    def behind(self, number: int) -> np.ndarray:
-        """What depends on the gradients that the calls which take this parameter pass on."""
-        found = np.zeros(len(self.owners), bool)
-        for site in self.runs.sites:
-            if self.owners[number] in site.params:
-                found |= self.passed_on(site.path)
-        return found
-
     def forward_is_right(self, right: np.ndarray) -> bool:
         """Whether some of what depends on each of the outermost calls is right."""
         behind = [some for path in {*self.outermost.values()} if (some := self.value(path)).any()]

@@ -330,7 +330,7 @@ class _Search(Trials):
             return False
         wrong = self._wrong(whole)
         moved = differ(without.residuals, whole.residuals) & ~np.isnan(whole.residuals)
-        told = moved & (without.residuals > self.bound) & ~wrong
+        told = moved & (without.residuals > EXPLAINED) & ~wrong
         if not told.any():
             return False
         forward = np.array([key.startswith(f"{FORWARD}/") for key in evidence.keys])
@@ -338,19 +338,14 @@ class _Search(Trials):
             told &= forward
         if evidence.sizes[told].sum() >= MANY:  # of a few numbers all that follows has to be right
             moved &= forward == forward[np.argmax(told)]
-        return not (moved & wrong).any() and not self._goes_on(told, wrong)
+        return not (moved & wrong).any() and not self._goes_on(told & forward, wrong & forward)
 
     def _goes_on(self, told: np.ndarray, wrong: np.ndarray) -> bool:
-        """Whether wrong tensors are made straight of these, which are explained, in the same layer or part; or, where
-        these are gradients, these of what the calls pass on of which a parameter's gradient is wrong.
-        """
-        evidence, order = self.evidence, self.order
-        if not evidence.keys[int(np.argmax(told))].startswith(f"{FORWARD}/"):
-            reach = self._memory(evidence).reach
-            return any((reach.behind(i) & told).any() for i in np.flatnonzero(wrong) if reach.owners[i])
-        some = [key for key, one in zip(evidence.keys, told, strict=True) if one and key in self.given]
-        near = [key for key, one in zip(evidence.keys, wrong, strict=True)
-                if one and any(order.beside(other, key) for other in some)]  # fmt: skip
+        """Whether wrong tensors are made straight of these, which are explained, in the same layer or part."""
+        keys = self.evidence.keys
+        some = [key for key, one in zip(keys, told, strict=True) if one and key in self.given]
+        near = [key for key, one in zip(keys, wrong, strict=True)
+                if one and any(self.order.beside(other, key) for other in some)]  # fmt: skip
         return bool(near) and bool(self.made_of(some).intersection(near))
 
     # ---- Saying it
