@@ -1,8 +1,12 @@
 """The search for a mistake, step by step: what each is there for fails without it."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from minibert import tree
 from minibert.golden import blocks, compare
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
@@ -235,3 +239,16 @@ def test_no_name_where_a_gradient_that_it_moves_stays_wrong(monkeypatch):
     candidate = {key: -a if "encoder" in key else a for key, a in tensors(of=GRADIENTS).items()}
     monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((one,))])
     assert diagnose(cases.read(NAME), candidate, "float32").names == []
+
+
+def test_what_has_no_bias_has_no_gradient_of_it():
+    """One name, not a second for the biases that do not learn."""
+    case = cases.read("gpt2/published")
+    subject = case.subject()
+    params = {p: a * (not p.endswith("bias") or "norm" in p) for p, a in tree.items(subject.params)}
+    got = observe(replace(subject, params=tree.unflatten(params)), ())
+    given = re.compile(r"forward/(transformer\.ln_f|lm_head|loss)|gradients/.*(weight|bias)")
+    frozen = re.compile(r".*\.(c_attn|c_proj|c_fc)\.bias")
+    keys = [key for key in got if key in case.entries and given.fullmatch(key)]
+    candidate = {key: got[key] * (0 if frozen.fullmatch(key) else 1) for key in keys}
+    assert diagnose(case, candidate, "float32").ids == ["gpt2-18"]
