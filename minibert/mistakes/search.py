@@ -4,7 +4,8 @@ Mutants of the case's own subject are run, forced (`trials`), and held against t
 then, on top of what was found there, the gradients, then the optimizer's steps. A mutant explains a tensor when
 rounding explains what it leaves of it, and it leaves far less than the right model; it is out where it makes a right
 tensor wrong. Of those that explain, the fewest are named that explain all together. Where no single one explains a
-tensor, two at once are tried. What nothing explains gets no name, and no clock decides.
+tensor, two at once are tried. What nothing explains gets no name, and no clock decides. Beside something that nothing
+explains a mistake has its name only where it explains all that it moves, and what is made straight of that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -380,6 +381,9 @@ class _Search(Trials):
             if len(part.found) > 1 or len(told) > 1:
                 others = [" and ".join(map(str, found)) for found in part.tied[:3]]
                 lines += [f"{' and '.join(map(str, part.found))}: as well explained by {other}" for other in others]
+            one, *more = part.found
+            places = [found[0].place or " everywhere" for found in part.tied if not more and one.alike(found[0])]
+            lines += [f"{one}: as well{', or'.join(places[:3])}"] if places and len(told) == 1 else []
             less = ((" and ".join(map(str, found)), ratio) for found, ratio in part.less[:3])
             lines += [f"less well explained by {others} ({ratio:.0f} times the floor)" for others, ratio in less]
         return lines

@@ -252,3 +252,9 @@ def test_what_has_no_bias_has_no_gradient_of_it():
     keys = [key for key in got if key in case.entries and given.fullmatch(key)]
     candidate = {key: got[key] * (0 if frozen.fullmatch(key) else 1) for key in keys}
     assert diagnose(case, candidate, "float32").ids == ["gpt2-18"]
+
+
+def test_where_rounding_hides_the_place_both_are_said(monkeypatch):
+    wide, narrow = found("A06", "not scaled"), found("A06", "not scaled", "layer 0")
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((wide,), ((narrow,),))])
+    assert f"{wide}: as well in layer 0" in diagnose(cases.read(NAME), tensors(wide), "float32").lines
