@@ -21,7 +21,6 @@ class Order:
         self.number = {site.path: i for i, site in enumerate(sites)}
         self.start = {site.path: site.start for site in sites}
         self.where = {site.path: site.place for site in sites}
-        self._places = {i: site.place for i, site in enumerate(sites)}
         self.made = {name: path for name, path, *_ in runs.module.activations(runs.subject.config)}
         called = {one.name for names in held.values() for one in names.values()}
         losses = term_paths(runs.module.terms(runs.subject.config), self.number)
@@ -35,6 +34,10 @@ class Order:
         path = self._all.get(key.partition("/")[2], "").partition(":")[0]
         return self.number.get(path, len(self.number))
 
+    def place_of(self, key: str) -> str:
+        """The place of the call that makes a key's tensor; "" where that is none of them."""
+        return self.where.get(self._all.get(key.partition("/")[2], "").partition(":")[0], "")
+
     def around(self, mutants: Iterable[Mutant], number: int) -> list[str]:
         """The paths of the calls that mutants replace and within which this one stands, or which it is."""
         paths = {path for mutant in mutants for path in mutant.sites}
@@ -42,8 +45,8 @@ class Order:
 
     def beside(self, one: str, other: str) -> bool:
         """Whether two keys' tensors, no losses, are made in the same layer, or in the embeddings, or in the heads."""
-        places = [None if "/loss" in key else self._places.get(self.of(key)) for key in (one, other)]
-        return places[0] is not None and places[0] == places[1]
+        places = [self.place_of(key) for key in (one, other) if "/loss" not in key]
+        return len(places) == 2 and places[0] == places[1] != ""
 
     def place(self, mutant: Mutant) -> str:
         """The place, as "layer 3", of all calls that it replaces; "" where there are several, or none."""
