@@ -330,7 +330,8 @@ class _Search(Trials):
         if not part.exact or whole is None or without is None:
             return False
         wrong = self._wrong(whole)
-        moved = differ(without.residuals, whole.residuals) & ~np.isnan(whole.residuals)
+        moved = differ(without.residuals, whole.residuals) & ~(np.abs(without.residuals - whole.residuals) <= EXPLAINED)
+        moved &= ~np.isnan(whole.residuals)
         told = moved & (without.residuals > EXPLAINED) & ~wrong
         if not told.any():
             return False
