@@ -14,6 +14,8 @@ from minibert.mistakes.trials import BETTER, EXPLAINED, SUSPECT, WIDE, Combined,
 from minibert.mistakes.words import Found
 
 MOST = 16  # of those that explain the same, so many are told apart
+MANY = 16  # numbers of a tensor, of which the root mean square says something
+CLEARLY, SLIGHTLY, LEAST = 2, 1.25, 0.1  # times as much left, times not more, floors below which all is nothing
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
@@ -192,10 +194,26 @@ def _alike(trials: list[tuple[Trial, np.ndarray]]) -> list[Trial]:
     return [trial for trial, explained in trials if np.array_equal(explained, first)]
 
 
-def wrong_of(right: Trial) -> np.ndarray:
+def wrong_of(right: Trial, bound: float = SUSPECT) -> np.ndarray:
     """The tensors that a mistake is to explain: those beyond rounding, what is only suspect where nothing is worse."""
-    certain = right.residuals > SUSPECT
+    certain = right.residuals > bound
     return certain if certain.any() else right.residuals > EXPLAINED
+
+
+def _nearest(trials: list[Trial], evidence: Evidence) -> list[Trial]:
+    """Those of which no other leaves clearly less of a tensor, and nowhere more: by root mean squares, which what hides
+    within the tolerance of 16 bits does not reach.
+    """
+    left = np.array([evidence.spreads(t.flat) for t in trials])
+    many = evidence.sizes >= MANY
+
+    def nearer(one: np.ndarray, other: np.ndarray) -> bool:
+        told = many & ~np.isnan(one - other)
+        clearly, more = other > np.maximum(CLEARLY * one, LEAST), one > np.maximum(SLIGHTLY * other, LEAST)
+        return bool((clearly & told).any() and not (more & told).any())
+
+    kept = [t for t, own in zip(trials, left, strict=True) if not any(nearer(one, own) for one in left)]
+    return kept or trials
 
 
 def grouped(runs: Trials, good: list[Trial], evidence: Evidence, cut: int, at: np.ndarray) -> Part:
@@ -204,8 +222,9 @@ def grouped(runs: Trials, good: list[Trial], evidence: Evidence, cut: int, at: n
     """
     listed = sorted((t for t in good if t.listed), key=lambda t: worst(t.residuals[at])) or good
     whole = [trial if trial.flat is not None else runs.trial(trial.found, evidence) for trial in listed[:MOST]]
-    best = whole[0]
-    tied = [t for t in whole if worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
+    near = _nearest(whole, evidence)
+    best = near[0]
+    tied = [t for t in near if worst(evidence.distances(t.flat, best.flat)) <= EXPLAINED]
     less = tuple((t.found[cut:], worst(t.residuals[at])) for t in whole if t not in tied)
     single = [t for t in tied if not any(one.mutant.also for one in t.found[cut:])]
     tied = single or tied  # one mistake that gives the same as two at once is said, not the two

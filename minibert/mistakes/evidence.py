@@ -110,6 +110,15 @@ class Evidence:
         found[np.isposinf(b[self.starts])] = np.nan
         return found
 
+    def spreads(self, flat: np.ndarray) -> np.ndarray:
+        """Per key the root mean square of candidate - flat over the noise floor; NaN where `flat` says nothing."""
+        square = np.square(self.values - flat)
+        square[np.isnan(self.values) & np.isnan(flat)] = 0
+        square[np.isnan(square)] = np.inf
+        mean = np.add.reduceat(square, self.starts) / self.sizes
+        mean[np.isposinf(flat[self.starts])] = np.nan
+        return np.sqrt(mean) / (np.maximum(self.scales, np.finfo(float).tiny) * self.floors)
+
     def _largest(self, a: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(np.nan_to_num(np.abs(a), nan=0.0, posinf=0.0), self.starts)
 

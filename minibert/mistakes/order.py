@@ -43,6 +43,11 @@ class Order:
         paths = {path for mutant in mutants for path in mutant.sites}
         return [path for path in paths if self.start[path] <= number <= self.number[path]]
 
+    def beside(self, one: str, other: str) -> bool:
+        """Whether two keys' tensors, no losses, are made in the same layer, or in the embeddings, or in the heads."""
+        places = [self.place_of(key) for key in (one, other) if "/loss" not in key]
+        return len(places) == 2 and places[0] == places[1] != ""
+
     def place(self, mutant: Mutant) -> str:
         """The place, as "layer 3", of all calls that it replaces; "" where there are several, or none."""
         found = {self.where[path] for path in mutant.sites if path in self.where}

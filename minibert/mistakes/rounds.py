@@ -14,7 +14,6 @@ from itertools import chain, islice
 
 import numpy as np
 
-from minibert.golden import blocks
 from minibert.mistakes import nearing, solving
 from minibert.mistakes.catalogue import FORWARD, GRADIENTS
 from minibert.mistakes.cover import Cover, Part
@@ -117,12 +116,8 @@ class Round:
 
     def _read_by(self, wrong: str) -> list[str]:
         """The right tensors of the candidate that go into the block of a wrong one."""
-        given, due, found, rng = self.runs.given, self.runs.like().computed.get(wrong), [], np.random.default_rng(0)
-        for key in (k for k, bad in zip(self.evidence.keys, self.cover.wrong, strict=True) if not bad and k in given):
-            other = {**given, key: given[key] + 0.1 * np.abs(given[key]).max() * rng.normal(size=given[key].shape)}
-            got = blocks.Forced(self.runs.subject, other, self.runs.calls, backward=False).computed.get(wrong)
-            found += [key] if due is not None and not np.array_equal(got, due) else []
-        return found
+        right = (k for k, bad in zip(self.evidence.keys, self.cover.wrong, strict=True) if not bad)
+        return [key for key in right if key in self.runs.given and wrong in self.runs.made_of([key])]
 
     def _unloaded(self) -> list[Part]:
         """What computes with weights that are none of the case's."""
@@ -204,19 +199,19 @@ class Round:
         read what it did not.
         """
         now, held, fresh, known = self.cover.right.residuals, [], [], self.memory.known
-        differ: dict[int, np.ndarray] = {}
+        changes: dict[int, np.ndarray] = {}
         for found in some:
             trial, then, moved = known.get(id(found.mutant), (None, now, None))
-            if id(then) not in differ:
-                differ[id(then)] = _differ(then, now)
-            again = then is not now and ((moved & differ[id(then)]).any() or not self.order.reads_alike(found.mutant))
+            if id(then) not in changes:
+                changes[id(then)] = differ(then, now)
+            again = then is not now and ((moved & changes[id(then)]).any() or not self.order.reads_alike(found.mutant))
             if trial is None or again:
                 fresh.append(found)
             else:
                 held.append(Trial((*self.base, found), np.where(moved, trial.residuals, now)))
         tried = self.runs.run(((*self.base, found) for found in fresh), self.evidence, len(fresh))
         for trial in tried:
-            known[id(trial.found[-1].mutant)] = trial, now, _differ(now, trial.residuals)
+            known[id(trial.found[-1].mutant)] = trial, now, differ(now, trial.residuals)
         place = {id(found): i for i, found in enumerate(some)}
         trials = sorted([*held, *tried], key=lambda trial: place[id(trial.found[-1])])
         self.trials += trials
@@ -408,7 +403,7 @@ def _kind(found: Found) -> tuple[str, str]:
     return found.id, found.mutant.what
 
 
-def _differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Of which tensors two trials leave not the same."""
     return ~((np.abs(one - other) <= 1e-6 * (1 + np.abs(one))) | (one == other) | (np.isnan(one) & np.isnan(other)))
 

@@ -4,7 +4,8 @@ Mutants of the case's own subject are run, forced (`trials`), and held against t
 then, on top of what was found there, the gradients, then the optimizer's steps. A mutant explains a tensor when
 rounding explains what it leaves of it, and it leaves far less than the right model; it is out where it makes a right
 tensor wrong. Of those that explain, the fewest are named that explain all together. Where no single one explains a
-tensor, two at once are tried. What nothing explains gets no name, and no clock decides.
+tensor, two at once are tried. What nothing explains gets no name, and no clock decides. Beside something that nothing
+explains a mistake has its name only where it explains all that it moves, and what is made straight of that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,11 +23,11 @@ from minibert.golden.case import Case
 from minibert.golden.subject import Subject
 from minibert.mistakes import going, words
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS
-from minibert.mistakes.cover import Part, grouped, wrong_of
+from minibert.mistakes.cover import MANY, Part, grouped, wrong_of
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
-from minibert.mistakes.rounds import MOST_PAIRS, Later, Memory, Round, within
+from minibert.mistakes.rounds import MOST_PAIRS, Later, Memory, Round, differ, within
 from minibert.mistakes.stepping import Steps
 from minibert.mistakes.trials import EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
 from minibert.mistakes.words import Diagnosis, Found
@@ -108,7 +109,7 @@ class _Search(Trials):
         left = self._left(self.evidence)
         if left is None or (not self.parts and self.first.key.startswith(f"{STEPS}/")):
             left = self._explain_steps() if self.steps.keys else left
-        return self._said(left)
+        return self._said(self._lacking() if left is None else left)
 
     def _explain_forward(self) -> None:
         """Adds what explains the forward pass, of ties what its gradients speak for."""
@@ -142,9 +143,10 @@ class _Search(Trials):
             whole = self._beside(self.evidence, self.found)
             if not others or whole is None:
                 return
+            wrong = self._wrong(whole)
             for rest in self._told_otherwise(others):
                 trial = self.trial(tuple(one for other in rest for one in other.found), self.evidence)
-                if trial is not None and not (self._wrong(trial) & ~self._wrong(whole)).any():
+                if trial is not None and not (self._wrong(trial) & ~wrong).any():
                     self.parts = rest
                     break
 
@@ -198,7 +200,21 @@ class _Search(Trials):
 
     def _wrong(self, trial: Trial) -> np.ndarray:
         """The tensors that are wrong beside what was found: what is only suspect then is no further mistake."""
-        return trial.residuals > SUSPECT if self.parts else wrong_of(trial)
+        return trial.residuals > self.bound if self.parts else wrong_of(trial, self.bound)
+
+    def _lacking(self) -> str | None:
+        """The first tensor that the candidate has wrong, and what was found gives none of, though it knows what it is:
+        of what it does without, nothing is due, or 0.
+        """
+        evidence, trial = self.evidence, self._beside(self.evidence, self.found)
+        if trial is None or not self.parts or not np.isnan(trial.residuals).any():
+            return None
+        silence = self.silence(one.mutant for one in trial.found)
+        right = self.trial((), evidence).residuals
+        wrong = np.isnan(trial.residuals) & (right > self.bound)
+        wrong &= np.logical_or.reduceat(evidence.values != 0, evidence.starts)
+        some = (key for key, one in zip(evidence.keys, wrong, strict=True) if one)
+        return next((key for key in some if not (silence and silence(key))), None)
 
     def _beside(self, evidence: Evidence, found: Combined) -> Trial | None:
         """What was found, run together, and judged by its own rounding where that is larger."""
@@ -221,19 +237,26 @@ class _Search(Trials):
         """Adds what explains tensors that are wrong beside what was found; whether anything does."""
         self.base = self.found
         right = self._beside(evidence, self.base)
-        wrong = np.zeros(0, bool) if right is None else wrong_of(right)
+        wrong = np.zeros(0, bool) if right is None else wrong_of(right, self.bound)
         if not wrong.any() or not self.telling(evidence, wrong):
             return False
         faint = bool(self.parts) and not self._wrong(right).any()
         if faint:
             known = {one.id for part in self.parts for one in part.mistakes}
             chosen = [found for found in chosen if found.id in known]
-        memory = self.memories.setdefault((id(evidence), bool(self.given)), Memory(Reach(self, evidence, self.order)))
+        memory = self._memory(evidence)
         kind = Round if evidence is self.forward else Later
         this = kind(self, evidence, self.order, memory, self.parts, wrong, chosen, faint, self.pairs)
         parts, self.pairs = this.parts(), this.pairs
         self.parts = [*self.parts, *parts]
         return bool(parts)
+
+    def _memory(self, evidence: Evidence) -> Memory:
+        """What rounds over these tensors leave to the next."""
+        at = id(evidence), bool(self.given)
+        if at not in self.memories:
+            self.memories[at] = Memory(Reach(self, evidence, self.order))
+        return self.memories[at]
 
     def _drop_unfinished(self) -> None:
         """Drops what replaces calls within which, after all that was found, a tensor of the forward pass is wrong."""
@@ -250,7 +273,7 @@ class _Search(Trials):
         left = []
         for found in (part.found, *part.tied):
             trial = self.trial((*found, *others), self.evidence)
-            left.append((np.inf if trial is None else np.count_nonzero(trial.residuals > SUSPECT), found))
+            left.append((np.inf if trial is None else np.count_nonzero(trial.residuals > self.bound), found))
         least = min(count for count, _ in left)
         first, *rest = (found for count, found in left if count == least)
         return replace(part, found=first, tied=tuple(rest))
@@ -296,10 +319,41 @@ class _Search(Trials):
         self.parts.append(grouped(self, good, self.steps, len(self.found), everything))
         return None
 
+    def _sure(self, part: Part) -> bool:
+        """Whether a part is a name though something else stays wrong: rounding explains what it leaves, nothing that it
+        moves stays wrong with what it explains, nor, in the same layer or part, what is made straight of that.
+        """
+        if part.declared or part.variant:
+            return True
+        evidence, whole = self.evidence, self._beside(self.evidence, self.found)
+        without = self.trial(tuple(one for p in self.parts if p is not part for one in p.found), evidence)
+        if not part.exact or whole is None or without is None:
+            return False
+        wrong = self._wrong(whole)
+        moved = differ(without.residuals, whole.residuals) & ~(np.abs(without.residuals - whole.residuals) <= EXPLAINED)
+        moved &= ~np.isnan(whole.residuals)
+        told = moved & (without.residuals > EXPLAINED) & ~wrong
+        if not told.any():
+            return False
+        forward = np.array([key.startswith(f"{FORWARD}/") for key in evidence.keys])
+        if (told & forward).any():
+            told &= forward
+        if evidence.sizes[told].sum() >= MANY:  # of a few numbers all that follows has to be right
+            moved &= forward == forward[np.argmax(told)]
+        return not (moved & wrong).any() and not self._goes_on(told & forward, wrong & forward)
+
+    def _goes_on(self, told: np.ndarray, wrong: np.ndarray) -> bool:
+        """Whether wrong tensors are made straight of these, which are explained, in the same layer or part."""
+        keys = self.evidence.keys
+        some = [key for key, one in zip(keys, told, strict=True) if one and key in self.given]
+        near = [key for key, one in zip(keys, wrong, strict=True)
+                if one and any(self.order.beside(other, key) for other in some)]  # fmt: skip
+        return bool(near) and bool(self.made_of(some).intersection(near))
+
     # ---- Saying it
     def _said(self, left: str | None) -> Diagnosis:
         """The diagnosis; left: the first tensor that nothing found explains."""
-        told = _once([part for part in self.parts if part.kind != "explained" or left is None])
+        told = _once([part for part in self.parts if left is None or (part.kind != "explained" and self._sure(part))])
         if not told and not self.left:
             return self._without_name()
         mistakes = [one for part in told for one in part.mistakes]
@@ -328,6 +382,9 @@ class _Search(Trials):
             if len(part.found) > 1 or len(told) > 1:
                 others = [" and ".join(map(str, found)) for found in part.tied[:3]]
                 lines += [f"{' and '.join(map(str, part.found))}: as well explained by {other}" for other in others]
+            one, *more = part.found
+            places = [found[0].place or " everywhere" for found in part.tied if not more and one.alike(found[0])]
+            lines += [f"{one}: as well{', or'.join(places[:3])}"] if places and len(told) == 1 else []
             less = ((" and ".join(map(str, found)), ratio) for found, ratio in part.less[:3])
             lines += [f"less well explained by {others} ({ratio:.0f} times the floor)" for others, ratio in less]
         return lines
@@ -338,11 +395,13 @@ class _Search(Trials):
         return [*lines, f"{self.left} mutants not tried, for want of time"] if self.left else lines
 
     def _without_name(self) -> Diagnosis:
-        told = [" and ".join(map(str, part.found)) for part in self.parts]
+        near = [f"{one} comes near, and leaves something wrong that goes with it"
+                for part in self.parts if part.kind != "explained" for one in part.found]  # fmt: skip
+        told = [" and ".join(map(str, part.found)) for part in self.parts if part.kind == "explained"]
         entries = sum(1 for m in CATALOGUE.values() if m.mutants and m.concerns(self.subject.family))
         more = [f"a part of it is explained by {one}, which has no entry in the catalogue" for one in told]
         tried = f"{len(self.mutants)} mutants of {entries} known mistakes, in {self.tried} runs"
-        return words.unknown(self.first, "; ".join((tried, *more)))
+        return words.unknown(self.first, "; ".join((tried, *near, *more)))
 
 
 def _once(told: list[Part]) -> list[Part]:

@@ -222,6 +222,14 @@ class Trials:
             self.kept = {**others, key: (self.given, base, run)}  # what the key is of stays alive
         return self.kept[key][2]
 
+    def made_of(self, keys: Iterable[str]) -> set[str]:
+        """The forward pass's tensors that are made straight of these: with noise they come out else."""
+        given, rng = dict(self.given), np.random.default_rng(0)
+        for key in keys:
+            given[key] = given[key] + 0.1 * np.abs(given[key]).max() * rng.normal(size=given[key].shape)
+        due, got = self.like().computed, blocks.Forced(self.subject, given, self.calls, backward=False).computed
+        return {key for key, array in got.items() if key in due and not np.array_equal(array, due[key])}
+
     def _calls_others(self, found: Combined, edited: Subject) -> bool:
         """Whether other inputs let a network make other calls, as one without global tokens does."""
         key = tuple(id(one.mutant) for one in found)
@@ -262,6 +270,11 @@ class Trials:
         4 of some hundred floors, which one of a thousand mutants always gives.
         """
         return self.dtype in WIDE or int(evidence.sizes[at].sum()) >= solving.FEW
+
+    @property
+    def bound(self) -> float:
+        """What is left beyond this, no rounding explains: 64 floors of 16 bits are half of a tensor."""
+        return SUSPECT if self.dtype in WIDE else 2 * EXPLAINED
 
     def late(self) -> bool:
         """Whether the time is up; counts the mutants that this keeps from being tried."""

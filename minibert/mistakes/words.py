@@ -39,6 +39,10 @@ class Found:
         """ " in layer 1", "" everywhere."""
         return f" in {self.mutant.where}" if self.mutant.where else ""
 
+    def alike(self, other: "Found") -> bool:
+        """Whether the other is the same mistake, at whatever place."""
+        return (self.id, self.mutant.what) == (other.id, other.mutant.what)
+
     def __str__(self) -> str:
         return f"{self.id}{self.place}: {self.mutant.what}" if self.listed else f"{self.mutant.what}{self.place}"
 

@@ -1,14 +1,18 @@
 """The search for a mistake, step by step: what each is there for fails without it."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from minibert import tree
 from minibert.golden import blocks, compare
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 from minibert.mistakes import CATALOGUE, diagnose, rounds
 from minibert.mistakes.catalogue import FORWARD, GRADIENTS
-from minibert.mistakes.cover import Part
+from minibert.mistakes.cover import Part, grouped
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
 from minibert.mistakes.rounds import Later, Memory, Round
@@ -187,3 +191,70 @@ def test_what_spoils_a_right_forward_pass_is_run_no_further(forced):
     spoils = found("A06", "not scaled")
     assert this._tried([spoils]) == this._tried([spoils]) == []
     assert [args[4] for args in forced] == [False]  # once
+
+
+def test_in_16_bits_half_of_a_tensor_is_wrong_beside_what_was_found(monkeypatch):
+    """One mistake explains layer 0, and layer 1 is off by less than 64 floors: no rounding either."""
+    one, other = (found("A06", "not scaled", f"layer {i}") for i in range(2))
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((one,))])
+    answer = diagnose(cases.read(NAME), tensors(one, other), "bfloat16")
+    assert answer.unexplained == "forward/bert.encoder.layer.1.attention.self.scores"
+
+
+def test_of_a_tie_that_16_bits_hide_what_leaves_clearly_less_is_the_name():
+    one, other = found("G04", "ReLU is hard-coded"), found("G15", "leaky ReLU, 0.01")
+    candidate = {**tensors(one), **tensors(one, of=GRADIENTS)}
+    case = cases.read(NAME)
+    runs = Trials(case, case.subject(), candidate, "bfloat16", compare.compare(case, candidate, "bfloat16"), None)
+    trials = [runs.trial((each,), runs.evidence) for each in (other, one)]
+    assert 1 < max(runs.evidence.distances(trials[0].flat, trials[1].flat)) < compare.EXPLAINED
+    part = grouped(runs, trials, runs.evidence, 0, np.ones(len(runs.evidence.keys), bool))
+    assert (part.found, part.tied) == ((one,), ())
+
+
+def test_what_a_mistake_does_without_and_the_candidate_has_wrong_is_left(monkeypatch):
+    one, key = found("E14", "the sum without its norm"), "forward/bert.embeddings.LayerNorm"
+    candidate = tensors(one)
+    assert key not in candidate
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((one,))])
+    for factor, left in ((None, None), (0, None), (1, None), (2, key)):
+        given = {**candidate, **({} if factor is None else {key: factor * cases.read(NAME).tensor(key)})}
+        assert diagnose(cases.read(NAME), given, "float32").unexplained == left
+
+
+def test_no_name_where_what_is_made_straight_of_what_it_explains_is_wrong(monkeypatch):
+    """An activation behind the wrong linear map is no activation, and more; a mistake of another layer is one."""
+    none, other = found("G09", "no activation", "layer 0"), found("A06", "not scaled", "layer 1")
+    key = "forward/bert.encoder.layer.0.output.dense"
+    candidate = tensors(none, other)
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((none,)), Part((other,))])
+    answer = diagnose(cases.read(NAME), {**candidate, key: np.maximum(candidate[key], 0)}, "float32")
+    assert [str(one) for one in answer.names] == [str(other)]
+    assert answer.unexplained == key
+
+
+def test_no_name_where_a_gradient_that_it_moves_stays_wrong(monkeypatch):
+    """Turned in the head, all gradients before it are turned: so no sub-layer's is by itself."""
+    one = found("L31", "times -1, of the sub-layer", "layer 1 feed forward add norm")
+    candidate = {key: -a if "encoder" in key else a for key, a in tensors(of=GRADIENTS).items()}
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((one,))])
+    assert diagnose(cases.read(NAME), candidate, "float32").names == []
+
+
+def test_what_has_no_bias_has_no_gradient_of_it():
+    """One name, not a second for the biases that do not learn."""
+    case = cases.read("gpt2/published")
+    subject = case.subject()
+    params = {p: a * (not p.endswith("bias") or "norm" in p) for p, a in tree.items(subject.params)}
+    got = observe(replace(subject, params=tree.unflatten(params)), ())
+    given = re.compile(r"forward/(transformer\.ln_f|lm_head|loss)|gradients/.*(weight|bias)")
+    frozen = re.compile(r".*\.(c_attn|c_proj|c_fc)\.bias")
+    keys = [key for key in got if key in case.entries and given.fullmatch(key)]
+    candidate = {key: got[key] * (0 if frozen.fullmatch(key) else 1) for key in keys}
+    assert diagnose(case, candidate, "float32").ids == ["gpt2-18"]
+
+
+def test_where_rounding_hides_the_place_both_are_said(monkeypatch):
+    wide, narrow = found("A06", "not scaled"), found("A06", "not scaled", "layer 0")
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((wide,), ((narrow,),))])
+    assert f"{wide}: as well in layer 0" in diagnose(cases.read(NAME), tensors(wide), "float32").lines

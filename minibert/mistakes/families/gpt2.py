@@ -326,6 +326,7 @@ entry(
     mutants=own(
         weights("no biases", lambda path, a: np.zeros_like(a), r".*\.bias"),
         weights("no biases but the norms'", lambda path, a: np.zeros_like(a), r"(?!.*norm).*\.bias"),
+        whole(swap("no linear layer has a bias", "linear", without_bias(), r"encode\..*")),
         *(maker for named in PARTS.items() for maker in _unbiased(*named)),
         *(weights(f"no bias of the {name} in c_attn", lambda path, a: np.zeros_like(a), rf".*attention\.{name}\.bias")
           for name in ("query", "value")),
