@@ -19,19 +19,21 @@ from minibert.progress import over
 
 GAIN = 1.5  # times: how much nearer each further mistake comes, at least
 WIDEST = 4  # of those that come nearer so many are gone on with
-MOST = 6000  # runs
+MOST = 4000  # runs
 FEWEST = 32  # entries: several mistakes give any few numbers
 
 
 def nearing(
-    cover: Cover, acting: list[Found], others: list[Found], key: int, most: int
+    cover: Cover, acting: list[Found], others: list[Found], key: int, most: int, start: Combined = ()
 ) -> tuple[list[Trial], int]:
-    """Runs of several mutants that explain a tensor, on top of what was found before, and how many of at most so many
-    runs are left. acting: those that change the tensor by themselves; others: that may once another has changed it.
+    """Runs of several mutants that explain a tensor, these and more, on top of what was found before, and how many of
+    at most so many runs are left. acting: those that change the tensor by themselves; others: that may once another has
+    changed it.
     """
     runs, evidence, base = cover.runs, cover.evidence, cover.right.found
     middle, number = _middle(evidence, key), count()
-    queue: list[tuple[float, int, Combined]] = [(middle(cover.right), next(number), ())]
+    begun = runs.trial((*base, *start), evidence) if start else cover.right
+    queue: list[tuple[float, int, Combined]] = [(middle(begun), next(number), start)]
     seen: set[str] = set()
     try:
         while queue and evidence.sizes[key] >= FEWEST:

@@ -134,21 +134,27 @@ class Round:
                 acting = sorted(acting, key=lambda found: not self._expected(found))
                 pairs = _paired(acting, self.pairs, self._expected)
                 runs = self.runs.run(((*self.base, *pair) for pair in pairs), self.evidence, len(pairs))
-                parts += self.cover.parts(runs, key)
+                parts += [part for part in self.cover.parts(runs, key) if not self.unfinished(part)]
                 self.pairs -= len(pairs)
         return parts
 
     def _several(self) -> list[Part]:
-        """More mistakes in the first block that nothing explains."""
-        if self.runs.dtype not in WIDE or not self.cover.left.any():
+        """More mistakes in the first block that is wrong, and in what it turns out to be within."""
+        if self.runs.dtype not in WIDE:
             return []
-        key, order = int(np.argmax(self.cover.left)), self.order
+        key, order, memory = self.foremost, self.order, self.memory
         acting = [trial.found[-1] for trial in self.cover.acting(self.trials, key)]
         known, there = {id(one) for one in acting}, order.place_of(self.evidence.keys[key])
-        others = [t.found[-1] for t in self.trials if t.listed and not self.cover.spoils(t)]
+        others = [trial.found[-1] for trial in self.trials if trial.listed]
         others = [one for one in others if id(one) not in known and there in map(order.where.get, one.mutant.sites)]
-        found, self.memory.several = nearing.nearing(self.cover, acting, others, key, self.memory.several)
-        return [part for part in self.cover.parts(found, key) if not self.unfinished(part)]
+        found, memory.several = nearing.nearing(self.cover, acting, others, key, memory.several)
+        while parts := self.cover.parts(found):
+            inside = within(parts[0], order, self.evidence, self.cover.left)
+            if not inside or not self.unfinished(parts[0]):
+                return parts[:1]
+            key, start = inside[0][0], parts[0].found
+            found, memory.several = nearing.nearing(self.cover, [], [*acting, *others], key, memory.several, start)
+        return []
 
     def _expected(self, found: Combined) -> bool:
         """Whether it is acceptable, or was found elsewhere."""

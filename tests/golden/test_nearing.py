@@ -19,15 +19,20 @@ THREE = {  # what a port does at once in each layer's attention, of which no two
 AT = "forward/bert.encoder.layer.0.attention.output.dense"
 
 
+def known(monkeypatch, subject, *ids):
+    """The mutants of these entries, which are all that there is."""
+    at = sites(subject)
+    some = [Found(CATALOGUE[id], mutant) for id in ids for mutant in CATALOGUE[id].mutants(subject, at)]
+    monkeypatch.setattr(Trials, "mutants", some)
+    return some
+
+
 @pytest.fixture
 def three(monkeypatch):
     """The case and what a port with these mistakes hands out, where the catalogue has these entries and some others."""
     case = cases.read(NAME)
     subject = case.subject()
-    at = sites(subject)
-    ids = (*THREE, "A30", "E14", "G01", "L03")
-    some = [Found(CATALOGUE[id], mutant) for id in ids for mutant in CATALOGUE[id].mutants(subject, at)]
-    monkeypatch.setattr(Trials, "mutants", some)
+    some = known(monkeypatch, subject, *THREE, "A30", "E14", "G01", "L03")
     for one in some:
         if THREE.get(one.id) == (one.mutant.what, one.mutant.where):
             subject = one.mutant.change(subject)
@@ -59,3 +64,17 @@ def test_where_runs_are_short_nothing_is_tried(three, monkeypatch):
     whole = nearing.nearing
     monkeypatch.setattr(nearing, "nearing", lambda *args: whole(*args[:-1], 10))
     assert diagnose(*three, "float64").unexplained == AT
+
+
+def test_within_what_is_replaced_the_next_is_sought(monkeypatch):
+    """The norm before each sub-layer explains the keys, not the probabilities of scores that are not scaled."""
+    case = cases.read(NAME)
+    subject = case.subject()
+    some = known(monkeypatch, subject, "A06", "L08", "L03", "G01")
+    for id in ("L08", "A06"):
+        subject = next(one.mutant for one in some if one.id == id).change(subject)
+    told = ("embeddings", "key", "value", "probs", "context", "dense")
+    candidate = {key: a for key, a in observe(subject, ()).items() if key.startswith("forward") and key.endswith(told)}
+    said = diagnose(case, candidate, "float64")
+    assert said.unexplained is None
+    assert {one.id for one in said.names} == {"L08", "A06"}
