@@ -4,7 +4,8 @@ A shape can often be read in several ways: a square kernel as (out, in) or (in, 
 value whole or head by head. What only one reading fits, and what one reading gives the truth and no other does, votes
 for how the whole dump lies, for a dump has one convention; what is then undecided, because no reading gives the truth
 or two do, follows the votes. So a mistake is not explained away: the one square gradient that lies the other way than
-all others is read as the others are, and is wrong. What is not square may be turned in every layer.
+all others is read as the others are, and is wrong; so are all square ones where those of which the shape tells lie as
+in the case. What is not square may be turned in every layer.
 """
 
 import re
@@ -56,7 +57,19 @@ def laid(
     for one in opened:
         votes.update((part, fact) for fact in one.facts for part in (_section(one), _role(one)))
     declared = dict.fromkeys(DECLARED.get(layout, ()), 1e6)
-    return [_decided(one, known, votes, declared) for one in opened]
+    told = {section: set().union(*map(_told, each)) for section, each in _sections(opened)}
+    as_due = {section for section, facts in told.items() if facts == {"Y<Z"} and not declared}
+    return [_decided(one, known, votes, declared, _section(one) in as_due) for one in opened]
+
+
+def _sections(opened: list[_Open]) -> list[tuple[str, list[_Open]]]:
+    return [(section, [one for one in opened if _section(one) == section]) for section in SECTIONS]
+
+
+def _told(one: _Open) -> set[str]:
+    """Which way a kernel lies, where its shape leaves no other."""
+    ways = [{"Y<Z", "Z<Y"} & reading.facts for reading in one.readings]
+    return set.intersection(*ways) if ways else set()
 
 
 def _opened(piece: Piece, array: np.ndarray, known: Axes) -> _Open:
@@ -81,12 +94,15 @@ def _role(one: _Open) -> str:
     return re.sub(r"\d+", "#", one.piece.keys[0])
 
 
-def _decided(one: _Open, known: Axes, votes: Counter, declared: Mapping[str, float]) -> Laid:
+def _decided(one: _Open, known: Axes, votes: Counter, declared: Mapping[str, float], as_due: bool) -> Laid:
+    """as_due: whether the kernels of which the shape tells lie as in the case."""
     if not one.readings:
         return Laid(one.piece, None, None)
-    scores = [_score(one, reading, votes, declared) for reading in one.readings]
-    best = [i for i, score in enumerate(scores) if score >= max(scores) - 1e-9]
     as_in_case = one.array.shape == _due(one.piece, known)
+    turned = "Z<Y" if as_in_case and as_due else ""
+    scores = [-np.inf if turned in reading.facts else _score(one, reading, votes, declared)
+              for reading in one.readings]  # fmt: skip
+    best = [i for i, score in enumerate(scores) if score >= max(scores) - 1e-9]
     own = next((i for i in best if one.readings[i].own), None)
     if len(best) == 1:
         chosen = best[0]
