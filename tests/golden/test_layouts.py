@@ -443,6 +443,7 @@ def test_the_command_says_how_a_dump_was_read(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "layer stack (2, 3, 4, 12) in one tensor: read transposed, as (heads, head size, out): 1 tensor" in told
     assert "unknown to the case, not compared: 1 ('gradients/mine')" in told
+    assert "1 more was not taken, see below" in " ".join(told.split())
     assert "not taken: 'gradients/bert.encoder.layer.0.qkv.weight'" in told
     assert "L5 gradients      not claimed: tensors missing, such as " in told
     facts = json.loads(found.read_text(encoding="utf-8"))
