@@ -48,9 +48,7 @@ class _Open(NamedTuple):
     facts: set[str]  # that it votes for
 
 
-def laid(
-    pieces: Iterable[Piece], arrays: Mapping[tuple[str, ...], np.ndarray], known: Axes, layout: str
-) -> list[Laid]:
+def laid(pieces: Iterable[Piece], arrays: Mapping[tuple[str, ...], np.ndarray], known: Axes, layout: str) -> list[Laid]:
     """Every piece, read; arrays: by names and keys of a piece. layout: one of NAMES."""
     opened = [_opened(piece, arrays[piece.names + piece.keys], known) for piece in pieces]
     votes: Counter[tuple[str, str]] = Counter()

@@ -73,9 +73,22 @@ def test_a_table_whose_ids_come_again_is_told():
         lambda w: w[KEY] - 4 * np.abs(w[KEY]).max(),
         lambda w: w[KEY] + _adapter(w[KEY]),
     ],
-    ids=["reversed", "scaled", "nothing", "the query's key", "the query's", "added to", "added to eight times",
-         "outputs exchanged and scaled", "numbers exchanged and scaled", "nearly empty", "without signs", "squared",
-         "less a constant", "plus an adapter's"],
+    ids=[
+        "reversed",
+        "scaled",
+        "nothing",
+        "the query's key",
+        "the query's",
+        "added to",
+        "added to eight times",
+        "outputs exchanged and scaled",
+        "numbers exchanged and scaled",
+        "nearly empty",
+        "without signs",
+        "squared",
+        "less a constant",
+        "plus an adapter's",
+    ],
 )
 def test_other_linear_maps_are_not_called_so(odd):
     assert not said(lambda flat: {KEY: odd(flat)}).names
