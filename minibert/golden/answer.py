@@ -54,6 +54,8 @@ def headline(report: Any) -> str:
     if not wrong:
         unknown = len(report.candidate.unknown)
         more = f"; {unknown} more {'has' if unknown == 1 else 'have'} no name of the case's" if unknown else ""
+        refused = len(report.candidate.refused)
+        more += f"; {refused} more {'was' if refused == 1 else 'were'} not taken, see below" if refused else ""
         return f"right: rounding explains {'all ' if counted > 1 else 'the '}{tensors(counted)}{more}"
     if report.variant is not None:
         differs = f"{wrong} of {tensors(counted)} differ{s(wrong)}"

@@ -34,8 +34,8 @@ NOTHING = 1e-6  # of the smallest likely factor: as good as 0
 class Free:
     """A value that a mutant leaves open.
 
-    of: value -> the mutant with it. due: the right value, of which there is no mutant, where there is one; likely: what
-    is tried first; least, most: bounds; whole: whole numbers alone.
+    of: value -> the mutant with it, None of what is due. due: the right value, of which there is no mutant, where there
+    is one; likely: what is tried first; least, most: bounds; whole: whole numbers alone.
     """
 
     of: Callable[[float], Any]
@@ -62,7 +62,8 @@ def solvable(
         values = tuple(dict.fromkeys(v for v in (value, *others) if v != right))
 
         def mutant(number: int, v: float) -> Any:
-            return of(v)(subject, at)[number]
+            made = of(v)(subject, at)
+            return made[number] if made else None  # of what is due
 
         return [replace(made, free=Free(partial(mutant, number), values, right, **bounds))
                 for number, made in enumerate(of(value)(subject, at))]  # fmt: skip
@@ -83,7 +84,8 @@ def solved(
         return None
 
     def residual(value: float) -> Array | None:
-        tensors = run(free.of(value)) or {}
+        made = free.of(value)
+        tensors = (run(made) if made is not None else None) or {}
         if any(tensors.get(key) is None or np.shape(tensors[key]) != a.shape for key, a in wanted.items()):
             return None
         parts = [((np.asarray(tensors[key], np.float64) - a) / units[key]).reshape(-1) for key, a in wanted.items()]

@@ -3,9 +3,10 @@
 Where a candidate supplies what goes into a linear layer and what comes out, for more tokens than its kernel has
 columns, least squares tell whether any kernel gives that, and which; a table's rows are what it gives for each id. That
 is no mistake in arithmetic where it is like nothing of the model: not like what is due, in direction or size, nor what
-another tensor gives.
+another tensor gives, and where the weights themselves may be an initialiser's: independent numbers around 0.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -27,6 +28,10 @@ SMALL = 1e-6  # of the largest: none, in float32
 RELATED, SAME = 0.5, 0.9  # correlations with what is due, and with what another tensor gives
 NEAR = 1.25  # times: what is of about the size that is due
 NAMED = 3  # places, of which each is said
+SIGMAS = 5  # deviations that a mean of independent numbers may have from 0
+TAILS = 6  # the fourth moment, of which a normal distribution has 3
+PARALLEL, WIDTH = 0.99, 8  # the cosine of rows that are the same but for a scale, and how long they must be to tell
+CLOSE = 1e-3  # of the largest: what least squares leave of the weights' digits
 
 
 def unloaded(cover: Cover) -> list[Found]:
@@ -83,20 +88,30 @@ def _solved(name: str, given: Array, unit: float, call: tuple[tuple, dict], tabl
     weights = weights_of(given, unit, *args, **constants)
     if weights is None or _of_one_size(given, due) or _correlation(given, due) > RELATED:
         return None
+    if not _drawn(weights["weight"], _bound(op, args, constants)["weight"], tables):
+        return None
     others = others_of(tables, *args, **constants)
     return None if any(_correlation(given, y) > SAME for y in others) else edited(op, lambda _: weights)
 
 
 def _kernel(given: Array, unit: float, x: Array, weight: Array, bias: Array | None = None) -> Weights | None:
-    """Kernel and bias that give these rows, where rows enough say that any do."""
-    rows = _rows(x) if bias is None else np.pad(_rows(x), ((0, 0), (0, 1)), constant_values=1.0)
+    """Kernel and bias that give these rows, where rows enough say that any do; the bias as it is, if it may be."""
+    rows = _rows(x)
+    kernel = _least(rows, given if bias is None else given - bias, unit)
+    if kernel is not None:
+        return {"weight": kernel, **({} if bias is None else {"bias": bias})}
+    both = None if bias is None else _least(np.pad(rows, ((0, 0), (0, 1)), constant_values=1.0), given, unit)
+    return None if both is None else {"weight": both[:, :-1], "bias": both[:, -1]}
+
+
+def _least(rows: Array, given: Array, unit: float) -> Array | None:
+    """The least kernel (out, in) that gives these rows within `unit`, where rows enough say that any does."""
     u, s, v = np.linalg.svd(rows, full_matrices=False)
     kept = s > SMALL * s[0]
     along = u[:, kept].T @ given
     if len(rows) - kept.sum() < SURPLUS or np.abs(given - u[:, kept] @ along).max() > unit:
         return None
-    both = (v[kept].T / s[kept]) @ along
-    return {"weight": both[: weight.shape[1]].T, **({} if bias is None else {"bias": both[-1]})}
+    return ((v[kept].T / s[kept]) @ along).T
 
 
 def _of_kernels(tables: list[Array], x: Array, weight: Array, bias: Array | None = None) -> Iterator[Array]:
@@ -123,6 +138,35 @@ def _of_tables(tables: list[Array], weight: Array, *, ids: Array, **_: Any) -> I
 
 
 KINDS: dict[str, tuple[Callable, Callable]] = {"linear": (_kernel, _of_kernels), "embedding": (_table, _of_tables)}
+
+
+def _bound(op: Callable, args: tuple, constants: dict) -> dict[str, Any]:
+    return inspect.signature(op).bind(*args, **constants).arguments
+
+
+def _drawn(new: Array, own: Array, tables: list[Array]) -> bool:
+    """Whether an initialiser may have drawn these, and no known numbers were turned round, added to or left out."""
+    changed = (new != own).any(1) & new.any(1)
+    a, b = (np.asarray(each[changed], np.float64) for each in (new, own))
+    deviation = a.std() if a.size else 0.0
+    if not deviation or abs(a.mean()) > SIGMAS * deviation / np.sqrt(a.size) or (a**4).mean() > TAILS * deviation**4:
+        return False
+    of_size, of_own = np.sort(np.abs(a), None), np.sort(np.abs(b), None)
+    if np.abs(of_size / of_size[-1] - of_own / (of_own[-1] or 1)).max() <= CLOSE:
+        return False  # the same ones in another order
+    more = np.linalg.svd(a - b, compute_uv=False)
+    if 2 * (more > CLOSE * more[0]).sum() <= len(more) or _correlation(np.abs(a), np.abs(b)) > RELATED:
+        return False
+    kernels = [*tables, *(table.T for table in tables), b.T]
+    return not any(_parallel(rows, kernel) for rows in (a, a.T) for kernel in kernels)
+
+
+def _parallel(rows: Array, others: Array) -> bool:
+    """Whether half of the rows are some of the others but for a scale."""
+    if rows.shape[1] != others.shape[1] or rows.shape[1] < WIDTH:
+        return False
+    x, y = (each / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-300) for each in (rows, others))
+    return bool(2 * (np.abs(x @ y.T).max(1) > PARALLEL).sum() >= len(rows))
 
 
 def _correlation(given: Array, other: Array) -> float:

@@ -336,6 +336,17 @@ def test_one_gradient_that_lies_otherwise_than_the_others_is_wrong(change, key):
     assert {name: row.status for name, row in wrong.items()} == due
 
 
+@pytest.mark.parametrize("name", [BERT, GPT2])
+def test_all_square_gradients_that_lie_otherwise_than_what_is_not_square_are_wrong(name):
+    """A backward with dW = xᵀ dy runs where a kernel is square, and nowhere else."""
+    tensors = parts(computed(name), lambda key: key.startswith("gradients/"))
+    square = {key for key, array in tensors.items() if kernel(key) and array.ndim == 2 and len({*array.shape}) == 1}
+    wrong = {key: array.T if key in square else array for key, array in tensors.items()}
+    _, found = judged(name, wrong)
+    assert len(square) > 1
+    assert {*found} == square
+
+
 def test_one_square_gradient_alone_is_read_as_it_stands():
     """Nothing says that the dump lies otherwise."""
     _, wrong = judged(BERT, {OUT: computed(BERT)[OUT].T})
@@ -432,6 +443,7 @@ def test_the_command_says_how_a_dump_was_read(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "layer stack (2, 3, 4, 12) in one tensor: read transposed, as (heads, head size, out): 1 tensor" in told
     assert "unknown to the case, not compared: 1 ('gradients/mine')" in told
+    assert "1 more was not taken, see below" in " ".join(told.split())
     assert "not taken: 'gradients/bert.encoder.layer.0.qkv.weight'" in told
     assert "L5 gradients      not claimed: tensors missing, such as " in told
     facts = json.loads(found.read_text(encoding="utf-8"))

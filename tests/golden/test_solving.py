@@ -89,6 +89,18 @@ def test_what_cannot_be_run_is_no_value():
     assert solving.solved(SimpleNamespace(free=None), lambda v: {"y": X}, {"y": X}, {"y": 1.0}) is None
 
 
+def test_what_is_due_has_no_mutant_and_may_be_asked_for_all_the_same():
+    """ELECTRA's weight of a loss: a configuration that changes nothing is none."""
+    subject = cases.read("electra/joint").subject()
+    at = sites(subject)
+    free = [mutant.free for mutant in CATALOGUE["S06"].mutants(subject, at) if mutant.free is not None]
+    assert free
+    assert [one.of(one.due) for one in free] == [None] * len(free)
+    one = SimpleNamespace(free=solving.Free(lambda v: None if v == 1 else v, (2.0,), 1.0))
+    run = lambda v: {"y": v * X}  # noqa: E731
+    assert solving.solved(one, run, {"y": 0.37 * X}, {"y": 1e-6}) == pytest.approx(0.37, rel=1e-9)
+
+
 def test_a_factor_of_0_leaves_something_out_and_is_no_other_factor():
     assert solved(lambda v: 1 + v * X, 0.0, (0.5, 2.0), least=-1e4)[0] is None
     assert solved(lambda v: 1 + v * X, 1e-3, (0.5, 2.0), least=-1e4)[0] == 1e-3

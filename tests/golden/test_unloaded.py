@@ -34,6 +34,11 @@ def fresh(flat, pattern):
     return {path: 0.02 * rng.normal(size=a.shape) for path, a in flat.items() if pattern in path and a.ndim == 2}
 
 
+def _adapter(weight):
+    rng = np.random.default_rng(0)
+    return 4 * np.abs(weight).mean() * rng.normal(size=(len(weight), 2)) @ rng.normal(size=(2, weight.shape[1]))
+
+
 def test_a_layer_that_was_not_loaded_is_named_as_one():
     found = said(lambda flat: fresh(flat, "encoder.1"))
     assert [str(one) for one in found.names] == [f"C08 in layer 1: {unloaded.WHAT}"]
@@ -59,8 +64,31 @@ def test_a_table_whose_ids_come_again_is_told():
         lambda w: w[KEY] @ w[QUERY],
         lambda w: w[QUERY],
         lambda w: w[KEY] + np.eye(len(w[KEY])),
+        lambda w: w[KEY] + 8 * np.eye(len(w[KEY])),
+        lambda w: 0.25 * w[KEY][np.random.default_rng(0).permutation(len(w[KEY]))],
+        lambda w: 0.25 * w[KEY].ravel()[np.random.default_rng(0).permutation(w[KEY].size)].reshape(w[KEY].shape),
+        lambda w: np.tril(w[KEY], -4),
+        lambda w: np.abs(w[KEY]),
+        lambda w: w[KEY] ** 2,
+        lambda w: w[KEY] - 4 * np.abs(w[KEY]).max(),
+        lambda w: w[KEY] + _adapter(w[KEY]),
     ],
-    ids=["reversed", "scaled", "nothing", "the query's key", "the query's", "added to"],
+    ids=[
+        "reversed",
+        "scaled",
+        "nothing",
+        "the query's key",
+        "the query's",
+        "added to",
+        "added to eight times",
+        "outputs exchanged and scaled",
+        "numbers exchanged and scaled",
+        "nearly empty",
+        "without signs",
+        "squared",
+        "less a constant",
+        "plus an adapter's",
+    ],
 )
 def test_other_linear_maps_are_not_called_so(odd):
     assert not said(lambda flat: {KEY: odd(flat)}).names
