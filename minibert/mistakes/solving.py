@@ -27,6 +27,7 @@ STEP = 1e-4  # relative, of the difference quotient
 FEW = 4  # numbers that a value must explain; fewer, and any value explains them: then only one that people write
 FALLS = 16  # times less must be left than without the mutant
 ROOT = 4096  # 1/√n up to this n
+PLAIN = 64  # the same, of a value that explains a few numbers alone
 NOTHING = 1e-6  # of the smallest likely factor: as good as 0
 
 
@@ -169,9 +170,9 @@ def _humans(value: float, whole: bool, few: bool) -> Iterator[float]:
         yield float(round(value))
         return
     yield from (float(f"{value:.{digits}g}") for digits in ((1, 2) if few else (1, 2, 3)))
-    if n := _root(value):
+    if (n := _root(value)) and not (few and n > PLAIN):
         yield n**-0.5
-    if 1 < abs(value) < ROOT:
+    if 1 < abs(value) < (PLAIN if few else ROOT) ** 0.5:
         yield math.copysign(round(value * value) ** 0.5, value)
 
 

@@ -40,7 +40,7 @@ def edited(f: Callable, edit: Callable[[dict[str, Any]], dict[str, Any]], faithf
     """The op or block on other arguments: edit(arguments by name) -> those that change. The backward is its own, so
     what is differentiated changes by a constant at most.
     """
-    f, backward = _halves(f)
+    f, backward = halves(f)
     names = list(inspect.signature(f).parameters)
 
     def forward(*args: Any, **constants: Any) -> tuple[np.ndarray, Any]:
@@ -52,7 +52,7 @@ def edited(f: Callable, edit: Callable[[dict[str, Any]], dict[str, Any]], faithf
 
 def graded(f: Callable, edit: Callable[[Any, np.ndarray, Any], Any]) -> Replacement:
     """The right value and another gradient: edit(what the backward gives, dy, cache) -> what stands in its place."""
-    f, backward = _halves(f)
+    f, backward = halves(f)
     return Replacement(f, lambda dy, c: edit(backward(dy, c), dy, c), faithful=False)
 
 
@@ -76,7 +76,7 @@ def noisy(name: str, backward: bool = True) -> Replacement:
 
 def turned(f: Callable, **maps: tuple[Callable, Callable]) -> Replacement:
     """The op on arguments that are turned by linear maps, their gradients turned back: name = (map, its adjoint)."""
-    f, backward = _halves(f)
+    f, backward = halves(f)
     names = list(inspect.signature(f).parameters)
 
     def forward(*args: Any, **constants: Any) -> tuple[np.ndarray, Any]:
@@ -108,7 +108,7 @@ def zeros(gradient: Any) -> Any:
     return tuple(map(zeros, gradient)) if isinstance(gradient, tuple) else tree.map(np.zeros_like, gradient)
 
 
-def _halves(f: Callable) -> tuple[Callable, Callable]:
+def halves(f: Callable) -> tuple[Callable, Callable]:
     """Forward and backward of an op, or of a block as it is, so that only its parts are traced and no second block."""
     name = f.__name__
     return (f, PAIRS[name].backward) if name in PAIRS else tuple(half.__wrapped__ for half in BLOCKS[name])

@@ -361,8 +361,8 @@ entry(
     "C10", "dtype downcast on load", "assert dtype",
     "KH#2124", "output", "NUM-1",
     mutants=[
-        weights("weights rounded to float16", _half, r".*"),
-        weights("weights rounded to bfloat16", _bfloat, r".*"),
+        everywhere(_each("weights rounded to float16", _half, r".*")),
+        everywhere(_each("weights rounded to bfloat16", _bfloat, r".*")),
         *(everywhere(_each(f"matrices rounded to int8, each {of}by its largest", partial(_int8, axis), r".*\.weight",
                            lambda a: a.ndim > 1)) for of, axis in (("", None), ("row ", -1))),
         weights("weights rounded to int8, each by its largest", partial(_int8, None, least=1), r".*"),

@@ -405,6 +405,18 @@ def weighted(subject: Subject, at: list[Site]) -> list[Mutant]:
     return found
 
 
+def _of_several(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The same, where the loss has several terms."""
+    network = families.family(subject.family)
+    several = not hasattr(network, "loss") and len(network.terms(subject.config)) > 1
+    return weighted(subject, at) if several else []
+
+
+def _of_one(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The same, where it has one."""
+    return [] if _of_several(subject, at) else weighted(subject, at)
+
+
 def _weighted(term: str, due: float, value: float) -> Callable:
     factor = value / due
 
@@ -553,9 +565,9 @@ entry(
                                                        smoothed(v))), 0.1, (0.01, 0.2, 0.3), most=1.0)],
 )  # fmt: skip
 entry(
-    "S16", "the loss is the mean of its terms, or lacks one", "their sum, each with its weight",
+    "S16", "the loss is the mean of its terms, or lacks or weighs one", "their sum, each with its weight",
     "own knowledge", "loss", "BERT-LOSS-1",
-    mutants=[summed_otherwise],
+    mutants=[summed_otherwise, _of_several],
 )  # fmt: skip
 entry(
     "S17", "the loss of probabilities, not of logits", "log softmax of the logits, once",
@@ -806,7 +818,7 @@ entry(
         for what, by in (("behind it", 1), ("before it", -1))
     ],
 )  # fmt: skip
-unlisted("another weight of a term", weighted)
+unlisted("another weight of a term", _of_one)
 def _of_no_decoder(maker: Callable) -> Callable:
     """No mutant where gpt2-10 is the name."""
     return lambda subject, at: [] if {"gpt2", "transformer_xl"}.intersection(lineage(subject.family)) else maker(
