@@ -141,7 +141,7 @@ entry(
         for name, r in HALF
         for maker in (
             places(f"activations in {name}", layers.activation, r),
-            places(f"the residual's sum in {name}", ops.add, r),
+            places(f"the residual's sum in {name}", layers.add, r),
             places(f"what a norm reads rounded to {name}", ops.layer_norm, r, gives=False, weights=False),
             places(f"rows of tables rounded to {name}", ops.embedding, r, reads=False, weights=False),
             places(f"embeddings rounded to {name}", layers.embeddings, r, reads=False, weights=False),
