@@ -109,6 +109,7 @@ class Trials:
         self.walk = Walk()
         self.base: Combined = ()  # what is run with everything
         self.kept: dict[tuple[int, ...], tuple[Tensors, Combined, blocks.Forced | None]] = {}  # see `like`
+        self.beside: dict[tuple, tuple] = {}  # runs of what stands beside mutants that round
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
 
     @cached_property
@@ -156,7 +157,7 @@ class Trials:
     def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
         """One run from the case's own data to the end, through these optimizer steps, too."""
         tensors = self._freely(found, steps, self.subject)
-        return None if tensors is None else self._held(found, tensors, evidence)
+        return None if tensors is None else self._held(found, tensors, evidence, False, steps)
 
     def _freely(self, found: Combined, steps: tuple[int, ...], subject: Subject) -> Tensors | None:
         self.tried += 1
@@ -172,9 +173,19 @@ class Trials:
         held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
         return [replace(trial, flat=None) for trial in held if says_enough(trial)]
 
-    def _held(self, found: Combined, tensors: Tensors, evidence: Evidence) -> Trial:
+    def _held(
+        self, found: Combined, tensors: Tensors, evidence: Evidence, forced: bool = True, steps: tuple[int, ...] = ()
+    ) -> Trial:  # fmt: skip
         flat = evidence.flat(tensors, self.silence(one.mutant for one in found))
-        return Trial(found, evidence.residuals(flat), flat)
+        if self.dtype not in WIDE or not any(one.mutant.rounds for one in found):
+            return Trial(found, evidence.residuals(flat), flat)
+        beside = tuple(one for one in found if not one.mutant.rounds)
+        key = id(evidence), id(self.given), forced, steps, *map(id, beside)
+        if key not in self.beside:
+            run = self.trial if forced else partial(self.free, steps=steps)
+            self.beside[key] = run(beside, evidence), evidence, self.given, beside  # kept: so are ids
+        right = self.beside[key][0]
+        return Trial(found, evidence.residuals(flat) if right is None else evidence.mostly(flat, right.flat), flat)
 
     def _forced(self, found: Combined, evidence: Evidence, subject: Subject) -> Tensors | None:
         self.tried += 1

@@ -23,7 +23,7 @@ from minibert.corruption.units import units
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, swap, unlisted, whole
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, rounded, swap, unlisted, whole
 from minibert.mistakes.ops.attention import (
     UNCERTAIN_SCORES,
     by_hand,
@@ -420,7 +420,7 @@ def narrow_products(what: str, rounding: Callable[[Array], Array]) -> list[Calla
                           ("linear layers outside the attention", r"(?!.*attention).*")):  # fmt: skip
             found.append(whole(swap(f"products of {of} in {what}{text}", "linear", pairs["linear"], paths)))
         found.append(whole(swap(f"products of queries and keys in {what}{text}", "attention", scores)))
-    return found
+    return [*map(rounded, found)]
 
 
 # ---- What a batch holds, moved --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert import layers, ops, tree
 from minibert.golden import precision
-from minibert.mistakes.catalogue import entry, everywhere, swap
+from minibert.mistakes.catalogue import entry, everywhere, rounded, swap
 from minibert.mistakes.ops.attention import UNCERTAIN_SCORES, least, of_scores
 from minibert.mistakes.swap import Replacement, halves
 
@@ -26,18 +26,18 @@ def narrowed(
     """
     forward, backward = halves(f)
 
-    def rounded(a: Any, really: bool) -> Any:
+    def cut(a: Any, really: bool) -> Any:
         return rounding(a) if really and isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
 
     def narrow(*args: Any, **constants: Any) -> tuple[Array, Any]:
-        own = {name: rounded(a, weights and name in LEAVES) for name, a in constants.items()}
-        y, c = forward(*(rounded(a, reads) for a in args), **own)
-        return rounded(y, gives), c
+        own = {name: cut(a, weights and name in LEAVES) for name, a in constants.items()}
+        y, c = forward(*(cut(a, reads) for a in args), **own)
+        return cut(y, gives), c
 
     def narrow_backward(dy: Array, c: Any) -> Any:
-        got = backward(rounded(dy, gives), c)
+        got = backward(cut(dy, gives), c)
         each = got if isinstance(got, tuple) else (got,)
-        each = tuple(tree.map(partial(rounded, really=weights if isinstance(part, dict) else reads), part)
+        each = tuple(tree.map(partial(cut, really=weights if isinstance(part, dict) else reads), part)
                      for part in each)  # fmt: skip
         return each if isinstance(got, tuple) else each[0]
 
@@ -89,6 +89,27 @@ def attended(r: Callable[[Array], Array], scores: bool, scaled: bool, context: b
     return of_scores(attention, attention_backward, faithful=False)
 
 
+def half_normed(r: Callable[[Array], Array], each: bool) -> Replacement:
+    """A norm that is in half precision up to x̂, its γ and β in full; each: every step of it is rounded, eps too."""
+    inner = r if each else np.asarray
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        x = r(x)
+        centred = inner(x - inner(x.mean(-1, keepdims=True)))
+        small = inner(x.dtype.type(eps) + x[..., :1] * 0)
+        root = inner(np.sqrt(inner(inner(np.square(centred).mean(-1, keepdims=True)) + small)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xhat = r(centred / root)
+        rows = {"xhat": xhat.reshape(-1, x.shape[-1]), "rstd": (1 / root).reshape(-1, 1)}
+        return xhat * weight + bias, {**rows, "weight": weight}
+
+    def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
+        dx, g = ops.layer_norm_backward(dy, c)
+        return r(dx), g
+
+    return Replacement(layer_norm, layer_norm_backward, faithful=False)
+
+
 def half_losses(r: Callable[[Array], Array], logits: bool = True, losses: bool = True) -> Replacement:
     """Cross-entropy whose logits, or log-softmax, or both, are in half precision; the mean is not."""
     of_logits, of_losses = (r if logits else np.asarray), (r if losses else np.asarray)
@@ -113,7 +134,7 @@ def places(what: str, f: Callable, rounding: Callable[[Array], Array], paths: st
     return everywhere(swap(what, f.__name__, narrowed(f, rounding, **how), paths))
 
 
-NARROW = [  # of products, beside those of rounded factors whose sums are not
+NARROW = [*map(rounded, [  # of products, beside those of rounded factors whose sums are not
     maker
     for name, r in HALF
     for maker in (
@@ -131,13 +152,13 @@ NARROW = [  # of products, beside those of rounded factors whose sums are not
               ("attention", " behind the scale", {"scores": True, "scaled": True, "context": True}),
           )),
     )
-]  # fmt: skip
+])]  # fmt: skip
 entry(
     "D33", "half precision in one place that is no product, blamed on the port", "as precise as the rest",
     "own knowledge (autocast, and casts that were left in)", "output", "NUM-1",
     when="a product's is D28, a norm's L11, a softmax's A43, weights' C10",
     mutants=[
-        maker
+        rounded(maker)
         for name, r in HALF
         for maker in (
             places(f"activations in {name}", layers.activation, r),

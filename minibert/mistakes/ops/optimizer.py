@@ -15,7 +15,7 @@ from minibert.golden import places, precision
 from minibert.golden.subject import Subject, Tensors
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, everywhere, part, swap, unlisted
+from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, everywhere, part, rounded, swap, unlisted
 from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
 from minibert.mistakes.swap import Replacement, graded, halves, local, swapped, zeros
 
@@ -937,7 +937,7 @@ def _rounded_clip(grads: Any, max_norm: float, rounding: Callable[[Array], Array
 entry(
     "O53", "parameters, moments or gradients kept in half precision", "in float32, whatever the products are in",
     "own knowledge", "step", "NUM-1",
-    mutants=[maker for name in ("bfloat16", "float16") for maker in _half_steps(name)],
+    mutants=[rounded(maker) for name in ("bfloat16", "float16") for maker in _half_steps(name)],
 )  # fmt: skip
 entry(
     "O44", "clipped by another norm", "‖g‖₂ of all gradients together",
