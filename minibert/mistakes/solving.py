@@ -27,7 +27,7 @@ STEP = 1e-4  # relative, of the difference quotient
 FEW = 4  # numbers that a value must explain; fewer, and any value explains them: then only one that people write
 FALLS = 16  # times less must be left than without the mutant
 ROOT = 4096  # 1/√n up to this n
-PLAIN = 64  # the same, of a value that explains a few numbers alone
+CHANCE = 100  # times more values must be told apart than are as plain
 NOTHING = 1e-6  # of the smallest likely factor: as good as 0
 
 
@@ -121,7 +121,8 @@ def _value(free: Free, residual: Residual, numbers: int) -> float | None:
     value, left = _refined(free, residual, best, tried[best])
     if free.least < 0 and abs(value) < NOTHING * min((abs(v) for v in free.likely if v), default=1.0):
         return None  # a factor of 0 is what leaves something out, not another factor
-    for human in _humans(value, free.whole, numbers < FEW):
+    telling = before / EXPLAINED if numbers < FEW else math.inf
+    for human in _humans(value, free.whole, telling):
         near = residual(human) if free.least <= human <= free.most else None
         if near is not None and _worst(near) <= max(EXPLAINED, 1.25 * _worst(left)):
             return human if _worst(near) <= max(EXPLAINED, min(SUSPECT, before / FALLS)) else None
@@ -164,15 +165,17 @@ def _refined(free: Free, residual: Residual, value: float, left: Array) -> tuple
     return value, left
 
 
-def _humans(value: float, whole: bool, few: bool) -> Iterator[float]:
-    """Values near this one that somebody would have written, the plainest first; with `few`, such as are no chance."""
+def _humans(value: float, whole: bool, telling: float) -> Iterator[float]:
+    """Values near this one that somebody would have written, the plainest first; of so many as can be told apart, such
+    as are no chance.
+    """
     if whole:
         yield float(round(value))
         return
-    yield from (float(f"{value:.{digits}g}") for digits in ((1, 2) if few else (1, 2, 3)))
-    if (n := _root(value)) and not (few and n > PLAIN):
+    yield from (float(f"{value:.{digits}g}") for digits in (1, 2, 3) if telling > CHANCE * 10**digits)
+    if (n := _root(value)) and telling > CHANCE * n:
         yield n**-0.5
-    if 1 < abs(value) < (PLAIN if few else ROOT) ** 0.5:
+    if 1 < abs(value) < ROOT and telling > CHANCE * value * value:
         yield math.copysign(round(value * value) ** 0.5, value)
 
 

@@ -152,7 +152,6 @@ UNNAMED = [
     ("bert/dropout", "dropout not rescaled", "not 1/(1", 1.7, "", "kept values times 1.7"),
     ("bert/published", "another weight of a term", "next_sentence", 0.7, "", "next_sentence counts 0.7, where"),
     ("bert/published", "another value of the optimizer's", "decay", 0.03, "", "weight decay 0.03, where 0.01 is due"),
-    ("bert/published", "another value of the optimizer's", "clipped", 0.3, "", "norm clipped to 0.3, where 1 is due"),
     ("bert/published", "another value of the optimizer's", "beta2", 0.97, "", "beta2 0.97, where 0.999 is due"),
     ("bert/published", "another value of the optimizer's", "peak", 3e-3, "", "peak rate 3e-3, where 1e-3 is due"),
 ]

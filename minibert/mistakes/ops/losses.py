@@ -603,6 +603,17 @@ def _multiplied_slope(of: Callable, value: float) -> Callable:
     return of(f"times {solving.shown(value)}", times, section="gradients")
 
 
+def _by_own(subject: Subject, site: Site) -> Replacement:
+    """Each position's gradient by its own token's label, 0 for one that is not asked."""
+
+    def edit(g: Array, dy: Array, c: Cache) -> Array:
+        b = _whose(subject.batches, c["labels"], (c["weights"] != 0).astype(float))
+        own = np.maximum(b["labels"].reshape(-1), 0)
+        return ops.cross_entropy_backward(dy, {**c, "labels": own}) if own.size == c["labels"].size else g
+
+    return graded(ops.cross_entropy, edit)
+
+
 def _divisors(subject: Subject) -> tuple[float, ...]:
     rows = float(len(next(iter(subject.batches[0].values()))))
     return (0.5, 2.0, rows, 1 / rows, -1.0)
@@ -648,6 +659,8 @@ entry(
     ] + [
         of_tokens(f"{what} have one, too, of label 0", widened(which), section="gradients")
         for what, which in (("positions that do not count", all_asked), ("tokens that do not count", _unmasked))
+    ] + [
+        having("labels", of_tokens("by the label before, which is not shifted", _by_own, section="gradients")),
     ] + [
         swap(what, "binary_cross_entropy", graded(ops.binary_cross_entropy, edit), section="gradients")
         for what, edit in (
@@ -835,6 +848,39 @@ entry(
         of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
         of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     )],
+)  # fmt: skip
+def _kept(which: Callable[[Array], Array]) -> Callable[..., dict[str, Any]]:
+    """Of the targets those alone that which(whether it counts, (B, T)) says; the mean is over them."""
+
+    def edit(b: dict, labels: Array, w: Array, denominator: Any) -> dict[str, Any]:
+        counts = (w != 0).reshape(read(b).shape)
+        left = w * which(counts).reshape(-1)
+        return {"weights": left, "denominator": left.sum() + (0 if denominator is None else denominator - w.sum())}
+
+    return edit
+
+
+def _nth(counts: Array) -> Array:
+    """Of each target its number in its row, from 1 on; 0 elsewhere."""
+    return np.cumsum(counts, 1) * counts
+
+
+entry(
+    "S23", "some of the targets left out", "all that are asked count",
+    "own knowledge (the first, the last, one text of a batch)", "loss", "BERT-LOSS-1",
+    mutants=[
+        of_tokens(f"{what} alone count{end}", batched(_kept(which)))
+        for what, end, which in (
+            ("each text's first target", "s", lambda c: _nth(c) == 1),
+            ("each text's last target", "s", lambda c: (_nth(c) == c.sum(1, keepdims=True)) & c),
+            ("targets but each text's first", "", lambda c: _nth(c) > 1),
+            ("targets but each text's last", "", lambda c: (_nth(c) < c.sum(1, keepdims=True)) & c),
+            ("the first text's targets", "", lambda c: c & (np.arange(len(c)) == 0)[:, None]),
+            ("the last text's targets", "", lambda c: c & (np.arange(len(c)) == len(c) - 1)[:, None]),
+            ("targets but the last text's", "", lambda c: c & (np.arange(len(c)) < len(c) - 1)[:, None]),
+        )
+    ] + [of_tokens("what the last position that is asked predicts alone counts", batched(_kept(
+        lambda c: c & (np.arange(c.shape[1]) == np.flatnonzero(c.any(0)).max(initial=0)))))],
 )  # fmt: skip
 unlisted("another denominator", divided_by(of_tokens), divided_by(of_pairs))
 unlisted("a class never counted",

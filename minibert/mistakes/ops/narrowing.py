@@ -62,24 +62,27 @@ def product(rounding: Callable[[Array], Array], weight: bool = True, gives: bool
     return Replacement(linear, linear_backward, faithful=False)
 
 
-def attended(r: Callable[[Array], Array], scores: bool, scaled: bool, context: bool) -> Replacement:
+def attended(
+    r: Callable[[Array], Array], scores: bool = False, scaled: bool = False, context: bool = False, probs: bool = False
+) -> Replacement:  # fmt: skip
     """Attention of which the products of queries and keys, or of probabilities and values, are in half precision, what
-    they give, too; scaled: the scale is within.
+    they give, too; scaled: the scale is within; probs: the probabilities alone are, behind the softmax.
     """
     inner, outer = (r if scores else np.asarray), (r if context else np.asarray)
+    used = r if probs or context else np.asarray
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
         scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
         q, k, v = inner(q), inner(k), outer(v)
         z = inner(q @ k.swapaxes(-1, -2) * (scale if scaled else 1)) * (1 if scaled else scale)
         probs = ops.softmax(z if bias is None else least(z + bias))[0]
-        kept = outer(probs if dropout is None else probs * dropout)
+        kept = used(probs if dropout is None else probs * dropout)
         given = {"q": q, "k": k, "v": v, "dropout": dropout, "scale": scale}
         return outer(kept @ v), {**given, "probs": probs, "kept": kept}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, Array, Array]:
         dy, probs = outer(dy), c["probs"]
-        dprobs = outer(dy @ c["v"].swapaxes(-1, -2))
+        dprobs = used(dy @ c["v"].swapaxes(-1, -2))
         dprobs = dprobs if c["dropout"] is None else dprobs * c["dropout"]
         dz = probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))
         dz = inner(dz) * c["scale"] if scaled else inner(dz * c["scale"])
@@ -138,17 +141,20 @@ NARROW = [*map(rounded, [  # of products, beside those of rounded factors whose 
     maker
     for name, r in HALF
     for maker in (
+        everywhere(swap(f"probabilities rounded to {name} for their product with the values", "attention",
+                        attended(r, probs=True), silent=UNCERTAIN_SCORES)),
         everywhere(swap(f"linear layers in {name}, what they give rounded", "linear", narrowed(ops.linear, r))),
         everywhere(swap(f"products of linear layers in {name}, their biases added in full", "linear", product(r))),
         everywhere(swap(f"products of linear layers in {name}, their sums not rounded", "linear",
                         product(r, gives=False))),
+        places(f"what linear layers give rounded to {name}", ops.linear, r, reads=False, weights=False),
         everywhere(swap(f"what linear layers read rounded to {name}", "linear", product(r, weight=False, gives=False))),
         *(everywhere(swap(f"products of {of} in {name}, what they give rounded{within}", "attention",
                           attended(r, **how), silent=UNCERTAIN_SCORES))
           for of, within, how in (
-              ("queries and keys", "", {"scores": True, "scaled": False, "context": False}),
-              ("queries and keys", " behind the scale", {"scores": True, "scaled": True, "context": False}),
-              ("probabilities and values", "", {"scores": False, "scaled": False, "context": True}),
+              ("queries and keys", "", {"scores": True}),
+              ("queries and keys", " behind the scale", {"scores": True, "scaled": True}),
+              ("probabilities and values", "", {"context": True}),
               ("attention", " behind the scale", {"scores": True, "scaled": True, "context": True}),
           )),
     )

@@ -571,7 +571,7 @@ def _added(dy: Array, ids: Array, rows: int) -> Array:
     return own
 
 
-MORE = (("twice", 2.0), ("taken away", -1.0))
+MORE = (("twice", 2.0), ("taken away", -1.0), ("halved", 0.5))
 entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
     "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656", "gradient", "BERT-MLM-3",
@@ -615,7 +615,7 @@ entry(
     mutants=[rated("ELECTRA's: the decayed rate times min(1, step/warmup)", _warm_decay)],
 )  # fmt: skip
 entry(
-    "O26", "no clipping, each entry clipped, or scaled up to the norm",
+    "O26", "no clipping, or to another norm, each entry clipped, or scaled up to the norm",
     "all gradients together scaled down to the norm, where it is larger",
     "own knowledge", "step", "OPT-CLIP-1",
     mutants=[
@@ -623,6 +623,7 @@ entry(
         part("each entry clipped", clip=_clip_values),
         clipped_at(),
         part("scaled to the norm even when below it", clip=_always_scaled),
+        planned("clip_norm", "norm clipped to", (0.5, 0.1, 1.0, 2.0, 5.0, 10.0), least=1e-9),
     ],
 )  # fmt: skip
 entry(
@@ -638,7 +639,6 @@ unlisted(
     "another value of the optimizer's",
     planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
     planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
-    planned("clip_norm", "norm clipped to", (0.5, 2.0, 5.0, 10.0), least=1e-9),
     constant("beta1", (0.8, 0.95, 0.99, 0.5, 0.0), most=0.999999),
     constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
 )
@@ -745,6 +745,54 @@ def _moments(what: str, second: Callable | None = None, first: Callable | None =
         return part(what, update=update)(subject, at)
 
     return maker
+
+
+def _own_moments(what: str, of: Callable[..., tuple[Array, Array]], **parts: Any) -> Callable:
+    """Adam whose moments are of(state, path, g, m, v)."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        name = subject.optimizer["name"]
+        if name not in EPS:
+            return []
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            state["step"] += 1
+            flat = [tree.flatten(t) for t in (params, grads, *(state[slot] for slot in _slots(state)))]
+            for path, p in flat[0].items():
+                g, m, v = (f[path] for f in flat[1:])
+                m[...], v[...] = of(state, path, g, m, v)
+                step = RIGHT[name](m, v, state["step"], EPS[name])
+                p[...] = p - lr * (step + (decay or {}).get(path, 0.0) * p)
+
+        return part(what, update=update, **parts)(subject, at)
+
+    return maker
+
+
+def _begun(what: str, which: tuple[str, ...]) -> Callable:
+    """Moments that are the first gradient's own at the first update."""
+
+    def of(state: dict, path: str, g: Array, m: Array, v: Array) -> tuple[Array, Array]:
+        first = state["step"] == 1
+        return (g if first and "m" in which else BETA1 * m + (1 - BETA1) * g,
+                g * g if first and "v" in which else BETA2 * v + (1 - BETA2) * g * g)  # fmt: skip
+
+    return _own_moments(what, of)
+
+
+def _unclipped(what: str, which: tuple[str, ...]) -> Callable:
+    """Moments of the gradient as it was before it was clipped."""
+    held = threading.local()
+
+    def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
+        held.grads = {path: np.copy(g) for path, g in tree.items(grads)}
+        return optim.clip(grads, max_norm)
+
+    def of(state: dict, path: str, g: Array, m: Array, v: Array) -> tuple[Array, Array]:
+        one, two = (held.grads[path] if name in which else g for name in "mv")
+        return BETA1 * m + (1 - BETA1) * one, BETA2 * v + (1 - BETA2) * two * two
+
+    return _own_moments(what, of, clip=clip)
 
 
 def _clip_by(size: Callable[[dict[str, Array]], float], hidden: bool) -> Callable:
@@ -881,6 +929,10 @@ entry(
         _moments("the sum of all squares, as AdaGrad", lambda m, v, g: v + g * g),
         _moments("Yogi's", lambda m, v, g: v - (1 - BETA2) * np.sign(v - g * g) * g * g),
         _moments("of |g|, not g²", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.abs(g)),
+        *(_begun(f"{' and '.join(which)} begun at the first gradient's, not at 0", which)
+          for which in (("m",), ("v",), ("m", "v"))),
+        *(_unclipped(f"{' and '.join(which)} of the gradient before it was clipped", which)
+          for which in (("m",), ("v",))),
         _moments("m without 1 - β₁", first=lambda m, g: BETA1 * m + g),
         _moments("v without 1 - β₂", lambda m, v, g: BETA2 * v + g * g),
         _moments("neither damped", lambda m, v, g: BETA2 * v + g * g, lambda m, g: BETA1 * m + g),
