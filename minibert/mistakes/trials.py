@@ -167,8 +167,10 @@ class Trials:
 
     def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
         """The trials of each of these, so many in all, that say something of enough, and no NaN where the candidate has
-        numbers; no tensors are kept.
+        numbers; no tensors are kept. What rounds is not tried beside another: so many ways explain a number by chance.
         """
+        cut = len(self.base)
+        each = (found for found in each if len(found) < cut + 2 or not any(one.mutant.rounds for one in found[cut:]))
         trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
         held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
         return [replace(trial, flat=None) for trial in held if says_enough(trial)]

@@ -560,9 +560,9 @@ entry(
 entry(
     "S14", "labels smoothed, or another share of them", "1 for the label, 0 for the others, unless the recipe smooths",
     "own knowledge; src fairseq label_smoothed_cross_entropy", "loss", "OP-CE-1",
-    mutants=[solving.solvable(_spread, 0.1, (0.01, 0.2, 0.3), most=1.0),
+    mutants=[solving.solvable(_spread, 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0),
              solving.solvable(lambda v: whole(of_pairs(f"{solving.shown(v)} of each pair's label spread over both",
-                                                       smoothed(v))), 0.1, (0.01, 0.2, 0.3), most=1.0)],
+                                                       smoothed(v))), 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0)],
 )  # fmt: skip
 entry(
     "S16", "the loss is the mean of its terms, or lacks or weighs one", "their sum, each with its weight",

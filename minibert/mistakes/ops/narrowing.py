@@ -132,6 +132,20 @@ def half_losses(r: Callable[[Array], Array], logits: bool = True, losses: bool =
     return Replacement(cross_entropy, cross_entropy_backward, faithful=False)
 
 
+def half_steps(r: Callable[[Array], Array]) -> Replacement:
+    """Cross-entropy whose log-softmax is in half precision, every step of it rounded."""
+
+    def cross_entropy(z: Array, **given: Any) -> tuple[Array, Cache]:
+        _, c = ops.cross_entropy(r(z), **given)
+        rows = r(z).reshape(len(c["labels"]), -1)
+        rows = r(rows - rows.max(-1, keepdims=True))
+        logs = r(np.log(r(r(np.exp(rows)).sum(-1))))
+        each = r(logs - rows[np.arange(len(rows)), c["labels"]])
+        return np.asarray((c["weights"] * each).sum(), z.dtype), c
+
+    return Replacement(cross_entropy, lambda dy, c: r(ops.cross_entropy_backward(dy, c)), faithful=False)
+
+
 def places(what: str, f: Callable, rounding: Callable[[Array], Array], paths: str = ".*", **how: bool) -> Callable:
     """An op or block in half precision in all places, or in some."""
     return everywhere(swap(what, f.__name__, narrowed(f, rounding, **how), paths))
@@ -176,8 +190,10 @@ entry(
             places(f"what layers give rounded to {name}", layers.pre_norm_layer, r, reads=False, weights=False),
             places(f"the pooler's tanh in {name}", ops.tanh, r),
             *(everywhere(swap(f"{what} in {name}", "cross_entropy", half_losses(r, *which)))
-              for what, which in (("the loss", (True, True)), ("the logits that the loss takes", (True, False)),
+              for what, which in (("the loss's log-softmax", (True, True)),
+                                  ("the logits that the loss takes", (True, False)),
                                   ("each target's loss", (False, True)))),
+            everywhere(swap(f"the loss's log-softmax in {name}, step by step", "cross_entropy", half_steps(r))),
         )
     ],
 )  # fmt: skip
