@@ -255,6 +255,7 @@ class Trials:
         residuals.
         """
         wanted, units = solving.first_wrong(evidence, residuals)
+        left = worst(residuals[np.isin(evidence.keys, [*wanted])])
         if not self.telling(evidence, np.isin(evidence.keys, [*wanted])):
             return []
 
@@ -266,7 +267,7 @@ class Trials:
 
         mutants = []
         for one in over([one for one in chosen if one.mutant.free], SOLVED):
-            mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units)
+            mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units, left)
             mutants += [replace(one, mutant=mutant)] if mutant else []
         return mutants
 

@@ -36,7 +36,7 @@ WAYS = [  # case, entry, words of the way, where, a pattern of the keys that are
     ("gpt2/published", "O06", "the warm-up alone one step ahead", "", ""),
     ("gpt2/published", "O08", "in the place of the decoder's, the last", "", "gradients/"),
     ("gpt2/published", "O08", "the decoder's part halved", "", "gradients/.*(weight|bias)"),
-    ("bert/adamw", "O26", "norm clipped to 1", "", ""),
+    ("bert/adamw", "O26", "norm clipped to", "", ""),
     ("gpt2/published", "O41", "which is told", "", ""),
     ("gpt2/published", "O43", "m and v begun at the first", "", ""),
     ("gpt2/published", "O43", "v of the gradient before it was clipped", "", ""),
