@@ -125,7 +125,7 @@ def asked(name, id, words, value, where="", keep=lambda key: True):
 
 
 LISTED = [
-    ("bert/published", "S16", "next_sentence counts", 0.7, "", "next_sentence counts 0.7, where 1 is due"),
+    ("bert/published", "S24", "next_sentence counts", 0.7, "", "next_sentence counts 0.7, where 1 is due"),
     ("bert/published", "L01", "eps", 3e-6, "", "eps 3e-6, where 1e-12 is due"),
     ("bert/published", "E08", "eps", 1e-4, "encoder", "eps 1e-4, where 1e-12 is due"),
     ("gpt2/published", "L01", "eps", 2e-3, "", "eps 2e-3, where 1e-5 is due"),

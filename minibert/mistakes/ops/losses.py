@@ -565,9 +565,14 @@ entry(
                                                        smoothed(v))), 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0)],
 )  # fmt: skip
 entry(
-    "S16", "the loss is the mean of its terms, or lacks or weighs one", "their sum, each with its weight",
+    "S16", "the loss is the mean of its terms, or lacks one", "their sum, each with its weight",
     "own knowledge", "loss", "BERT-LOSS-1",
-    mutants=[summed_otherwise, _of_several],
+    mutants=[summed_otherwise],
+)  # fmt: skip
+entry(
+    "S24", "a term of the loss has another weight", "their sum, each with its weight",
+    "own knowledge", "loss", "BERT-LOSS-1", when="left out it is S16, between ELECTRA's networks S06",
+    mutants=[_of_several],
 )  # fmt: skip
 entry(
     "S17", "the loss of probabilities, not of logits", "log softmax of the logits, once",

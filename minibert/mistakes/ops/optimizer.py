@@ -615,7 +615,7 @@ entry(
     mutants=[rated("ELECTRA's: the decayed rate times min(1, step/warmup)", _warm_decay)],
 )  # fmt: skip
 entry(
-    "O26", "no clipping, or to another norm, each entry clipped, or scaled up to the norm",
+    "O26", "no clipping, each entry clipped, or scaled up to the norm",
     "all gradients together scaled down to the norm, where it is larger",
     "own knowledge", "step", "OPT-CLIP-1",
     mutants=[
@@ -623,8 +623,12 @@ entry(
         part("each entry clipped", clip=_clip_values),
         clipped_at(),
         part("scaled to the norm even when below it", clip=_always_scaled),
-        planned("clip_norm", "norm clipped to", (0.5, 0.1, 1.0, 2.0, 5.0, 10.0), least=1e-9),
     ],
+)  # fmt: skip
+entry(
+    "O55", "clipped to another norm", "to the norm that the recipe says",
+    "own knowledge", "step", "OPT-CLIP-1",
+    mutants=[planned("clip_norm", "norm clipped to", (0.5, 0.1, 1.0, 2.0, 5.0, 10.0), least=1e-9)],
 )  # fmt: skip
 entry(
     "O27", "no warm-up, no decay of the rate, or neither", "linear up, then linear down to 0",
