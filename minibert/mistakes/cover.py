@@ -114,7 +114,7 @@ class Cover:
 
     def acting(self, trials: list[Trial], key: int) -> list[Trial]:
         """Those that change a wrong tensor and make no right one wrong, the nearest first."""
-        found = [t for t in trials if t.listed and self.moved(t)[key] and not self._spoils(t, SUSPECT)]
+        found = [t for t in trials if t.listed and self.moved(t)[key] and not self.spoils(t)]
         return sorted(found, key=lambda t: t.residuals[key])
 
     def by_own_noise(self, trials: list[Trial]) -> list[Trial]:
@@ -178,9 +178,10 @@ class Cover:
         if not explained[first] or not self.runs.telling(self.evidence, explained):
             return False
         most = self.right.residuals[explained].max() / BETTER
-        return not self._spoils(trial, max(EXPLAINED, min(SUSPECT, most)))
+        return not self.spoils(trial, max(EXPLAINED, min(SUSPECT, most)))
 
-    def _spoils(self, trial: Trial, bound: float) -> bool:
+    def spoils(self, trial: Trial, bound: float = SUSPECT) -> bool:
+        """Whether it makes a right tensor wrong."""
         before, after = self.right.residuals, trial.residuals
         return bool((~self.wrong & (after > np.maximum(bound, 1.01 * before))).any())
 

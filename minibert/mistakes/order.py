@@ -34,6 +34,10 @@ class Order:
         path = self._all.get(key.partition("/")[2], "").partition(":")[0]
         return self.number.get(path, len(self.number))
 
+    def place_of(self, key: str) -> str:
+        """The place of the call that makes a key's tensor; "" where that is none of them."""
+        return self.where.get(self._all.get(key.partition("/")[2], "").partition(":")[0], "")
+
     def around(self, mutants: Iterable[Mutant], number: int) -> list[str]:
         """The paths of the calls that mutants replace and within which this one stands, or which it is."""
         paths = {path for mutant in mutants for path in mutant.sites}

@@ -15,13 +15,14 @@ from itertools import chain, islice
 import numpy as np
 
 from minibert.golden import blocks
-from minibert.mistakes import solving
+from minibert.mistakes import nearing, solving
 from minibert.mistakes.catalogue import FORWARD, GRADIENTS
 from minibert.mistakes.cover import Cover, Part
 from minibert.mistakes.evidence import Evidence
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
 from minibert.mistakes.trials import EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
+from minibert.mistakes.unloaded import unloaded
 from minibert.mistakes.words import Found
 
 FAR = 1000 * SUSPECT  # floors: no rounding
@@ -34,13 +35,15 @@ class Memory:
 
     reach: what depends on what; known: by the id of a mutant its last trial, what the base left then, and which tensors
     it moved; values: of what leaves one open, by the mutant and what it was solved from; spoilt: whether a mutant makes
-    the forward pass wrong, by it and those of the forward pass that it stands on.
+    the forward pass wrong, by it and those of the forward pass that it stands on; several: the runs that several
+    mistakes in one block may still take.
     """
 
     reach: Reach
     known: dict[int, tuple[Trial, np.ndarray, np.ndarray]] = field(default_factory=dict)
     values: dict[tuple, tuple] = field(default_factory=dict)
     spoilt: dict[tuple, bool] = field(default_factory=dict)
+    several: int = nearing.MOST
 
 
 class Round:
@@ -65,7 +68,7 @@ class Round:
         """What explains tensors that are wrong, in their order; [] where nothing does."""
         parts = self._by_one() or self._in_turn()
         if not parts and not self.faint:
-            parts = self._unread() or self._pairs()
+            parts = self._unread() or self._unloaded() or self._pairs() or self._several()
         return sorted(parts, key=lambda part: part.first)
 
     # ---- The stages
@@ -121,6 +124,12 @@ class Round:
             found += [key] if due is not None and not np.array_equal(got, due) else []
         return found
 
+    def _unloaded(self) -> list[Part]:
+        """What computes with weights that are none of the case's."""
+        found = unloaded(self.cover) if self.runs.dtype in WIDE else []
+        trials = self.runs.run([(*self.base, one) for one in found], self.evidence, len(found))
+        return [part for part in self.cover.parts(trials) if not self.unfinished(part)]
+
     def _pairs(self) -> list[Part]:
         """Two mistakes in one block, for each block that no single one explains."""
         parts, cut = [], len(self.base)
@@ -133,6 +142,18 @@ class Round:
                 parts += self.cover.parts(runs, key)
                 self.pairs -= len(pairs)
         return parts
+
+    def _several(self) -> list[Part]:
+        """More mistakes in the first block that nothing explains."""
+        if self.runs.dtype not in WIDE or not self.cover.left.any():
+            return []
+        key, order = int(np.argmax(self.cover.left)), self.order
+        acting = [trial.found[-1] for trial in self.cover.acting(self.trials, key)]
+        known, there = {id(one) for one in acting}, order.place_of(self.evidence.keys[key])
+        others = [t.found[-1] for t in self.trials if t.listed and not self.cover.spoils(t)]
+        others = [one for one in others if id(one) not in known and there in map(order.where.get, one.mutant.sites)]
+        found, self.memory.several = nearing.nearing(self.cover, acting, others, key, self.memory.several)
+        return [part for part in self.cover.parts(found, key) if not self.unfinished(part)]
 
     def _expected(self, found: Combined) -> bool:
         """Whether it is acceptable, or was found elsewhere."""
@@ -287,6 +308,12 @@ class Later(Round):
         return self.cover.right.residuals <= EXPLAINED
 
     def _unread(self) -> list[Part]:
+        return []
+
+    def _unloaded(self) -> list[Part]:
+        return []
+
+    def _several(self) -> list[Part]:
         return []
 
     def _groups(self) -> list[list[Found]]:

@@ -93,9 +93,9 @@ def exchanged(a: str, b: str) -> Loading:
     return edit
 
 
-def fresh(w: np.ndarray) -> np.ndarray:
+def fresh(w: np.ndarray, seed: int = 7) -> np.ndarray:
     """What an initialiser leaves in a tensor that nobody loaded."""
-    return 0.02 * np.random.default_rng(7).standard_normal(w.shape) if w.ndim > 1 else np.zeros_like(w)
+    return 0.02 * np.random.default_rng(seed).standard_normal(w.shape) if w.ndim > 1 else np.zeros_like(w)
 
 
 def square(w: np.ndarray) -> bool:
@@ -892,7 +892,8 @@ def norms_not_loaded(ws, config):
 
 
 def nothing_loaded(ws, config):
-    return {n: fresh(w) + (n.endswith("LayerNorm.weight")) if n.startswith("bert.") else w for n, w in ws.items()}
+    every = {n: fresh(w, i) + (n.endswith("LayerNorm.weight")) for i, (n, w) in enumerate(ws.items())}
+    return {n: every[n] if n.startswith("bert.") else w for n, w in ws.items()}
 
 
 def brain_float(w):

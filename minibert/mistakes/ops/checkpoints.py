@@ -318,7 +318,8 @@ entry(
     ],
 )  # fmt: skip
 _random = (
-    "what stands in the tensors instead is random, so no tensor can be predicted: the first divergence is the tensor"
+    "what stands in the tensors instead is random, so no mutant has it; where a full dump has more tokens than a "
+    "kernel has columns, it is found from what the kernel gives"
 )
 entry(
     "C03", "adam_m/adam_v/global_step loaded as weights", "skip",

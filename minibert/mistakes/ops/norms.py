@@ -283,8 +283,19 @@ def require_plain(p: Any) -> None:
         raise ValueError("a layer with an adapter")
 
 
-def pre_norm() -> Replacement:
-    """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a)))."""
+def annotated() -> Replacement:
+    """γ(x - m)/(s + 1e-6) + β, s the deviation that divides by n - 1: the norm of The Annotated Transformer."""
+    own = norm(eps_outside, lost=1)
+
+    def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
+        return own.forward(x, weight, bias, eps=1e-6)
+
+    return Replacement(layer_norm, own.backward)
+
+
+def pre_norm(norm: Replacement | None = None) -> Replacement:
+    """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a))); norm: in the place of LN."""
+    normed, normed_backward = (norm.forward, norm.backward) if norm else (ops.layer_norm, ops.layer_norm_backward)
 
     def encoder_layer(
         x: Array, p: Any, *, heads: int, act: str, eps: float, keep: Any = None, rate: float = 0.0,
@@ -292,11 +303,11 @@ def pre_norm() -> Replacement:
     ) -> tuple[Array, Cache]:  # fmt: skip
         require_plain(p)
         keep, c = keep or {}, {}
-        n, norm1 = ops.layer_norm(x, **p["attention"]["norm"], eps=eps)
+        n, norm1 = normed(x, **p["attention"]["norm"], eps=eps)
         f, c["attention"] = layers.self_attention(n, p["attention"], width=x.shape[-1] // heads, **given)
         f, drop1 = ops.dropout(f, keep=keep.get("attention"), rate=rate)
         a = x + f
-        n, norm2 = ops.layer_norm(a, **p["feed_forward"]["norm"], eps=eps)
+        n, norm2 = normed(a, **p["feed_forward"]["norm"], eps=eps)
         f, c["feed_forward"] = layers.feed_forward(n, p["feed_forward"], act=act, dropout=inner)
         f, drop2 = ops.dropout(f, keep=keep.get("feed_forward"), rate=rate)
         c["own"] = (norm1, drop1, norm2, drop2)
@@ -306,10 +317,10 @@ def pre_norm() -> Replacement:
         norm1, drop1, norm2, drop2 = c["own"]
         g: Any = {}
         dn, g["feed_forward"] = layers.feed_forward_backward(ops.dropout_backward(dy, drop2), c["feed_forward"])
-        dn, g["feed_forward"]["norm"] = ops.layer_norm_backward(dn, norm2)
+        dn, g["feed_forward"]["norm"] = normed_backward(dn, norm2)
         da = dy + dn
         dn, g["attention"] = layers.self_attention_backward(ops.dropout_backward(da, drop1), c["attention"])
-        dn, g["attention"]["norm"] = ops.layer_norm_backward(dn, norm1)
+        dn, g["attention"]["norm"] = normed_backward(dn, norm1)
         return da + dn, g
 
     return Replacement(encoder_layer, encoder_layer_backward)
@@ -787,6 +798,8 @@ entry(
         of_norms("eps added to the deviation", replacement=norm(eps_outside)),
         of_norms("eps added to the deviation, which divides by n - 1", replacement=norm(eps_outside, lost=1),
                  also=("L04",)),
+        of_norms("an eps of 1e-6 added to the deviation, which divides by n - 1", replacement=annotated(),
+                 also=("L04",)),
     ],
 )  # fmt: skip
 entry(
@@ -830,6 +843,8 @@ entry(
     families=("bert", "roberta", "albert", "transformer", "bart", "gpt", "xlm", "audio_bert"),
     mutants=[
         swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
+        swap("the norm comes before each sub-layer, with an eps of 1e-6 added to the deviation, which divides by n - 1",
+             "encoder_layer", pre_norm(annotated()), also=("L03", "L04")),
         swap("the norm comes before each sub-layer of the decoder", "decoder_layer", Replacement(
             _plain(layers.pre_norm_decoder_layer), _plain(layers.pre_norm_decoder_layer_backward))),
         swap("the norm comes before each sub-layer, and the residual is what it gives", "encoder_layer",
