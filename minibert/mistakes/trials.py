@@ -184,10 +184,12 @@ class Trials:
         beside = tuple(one for one in found if not one.mutant.rounds)
         key = id(evidence), id(self.given), forced, steps, *map(id, beside)
         if key not in self.beside:
-            run = self.trial if forced else partial(self.free, steps=steps)
-            self.beside[key] = run(beside, evidence), evidence, self.given, beside  # kept: so are ids
+            run = self.like(beside) if forced else None
+            right = run and evidence.flat(_written(beside, run.computed), self.silence(one.mutant for one in beside))
+            free = None if forced else self.free(beside, evidence, steps)
+            self.beside[key] = free.flat if free else right, evidence, self.given, beside  # kept: so are ids
         right = self.beside[key][0]
-        return Trial(found, evidence.residuals(flat) if right is None else evidence.mostly(flat, right.flat), flat)
+        return Trial(found, evidence.residuals(flat) if right is None else evidence.mostly(flat, right), flat)
 
     def _forced(self, found: Combined, evidence: Evidence, subject: Subject) -> Tensors | None:
         self.tried += 1
