@@ -45,6 +45,7 @@ WAYS = [  # case, entry, words of the way, where, a pattern of the keys that are
     ("electra/discriminator", "O54", "linear times 0.5", "project", "gradients/.*(weight|bias)"),
     ("albert/published", "S24", "sentence_order counts", "", "gradients/.*(weight|bias)"),
     ("gpt2/published", "S18", "not shifted", "", "gradients/.*(weight|bias)"),
+    ("gpt2/published", "S03", "whether they are asked", "", "forward/loss"),
     ("bert/published", "S23", "first target", "", "forward/loss"),
     ("gpt2/published", "H29", "the loss alone takes 30", "", "forward/loss"),
     ("gpt2/published", "gpt2-03", "stands before", "", "forward/transformer.ln_f"),

@@ -507,6 +507,8 @@ entry(
               batched(lambda b, *_: {"denominator": float(b["masked_lm_positions"].size)})),
         of_tokens("divided by the unpadded positions",
                   batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
+        having("labels", of_tokens("divided by the tokens that are no padding, whether they are asked or not",
+                                   batched(lambda b, *_: {"denominator": float(there(b).sum())}))),
         slots("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
         slots("all positions predicted, labels from the input", batched(over(all_asked, _with(_input)))),
         slots("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),
