@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minibert.golden import padding
-from minibert.golden.unmoved import SLOTS, parameter, partly, settled
+from minibert.golden.unmoved import SLOTS, parameter, partly, reached, settled
 
 EXPLAINED, SUSPECT = 4, 64  # times the floor
 LONE = 3  # times the floor: what a block of 16 bits may be off by itself, where more has grown behind it
@@ -140,7 +140,7 @@ def compare(
         if parameter(key) and partly(key, unmoved):
             row = row._replace(partly=True)
         elif row.status in ("suspect", "wrong") and parameter(key) in unmoved:
-            row = row._replace(status="exempt")
+            row = row._replace(status="exempt") if reached(key, got, case.entries, case.tensor) else row
         if key in alone and row.ratio is not None:
             row = row._replace(alone=ratio_of(error(got, alone[key][chosen], entry.scale), row.floor))
         rows.append(row)

@@ -2,7 +2,7 @@
 (the middle third of GPT-2's c_attn.bias). An optimizer that divides by its size turns that rounding into steps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from minibert.checkpoint.names import from_published, to_published
 
 Tensors = Mapping[str, np.ndarray]
 
+FAR = 10  # times what moves most
 NO_GRADIENT = 1e-13  # of the whole gradient's largest entry
 # of optimizer states, as they are used
 SLOTS = ("adam_m", "exp_avg", "momentum_buffer", "adam_v", "exp_avg_sq", "exp_avg_sq_row", "exp_avg_sq_col")
@@ -51,6 +52,28 @@ def settled(key: str, array: np.ndarray, truth: Callable[[str], np.ndarray], unm
     if mask is None or mask.all() or mask.shape != np.shape(array):
         return array
     return np.where(mask & (np.isfinite(array) | (key in unmoved)), truth(key), array)
+
+
+def reached(key: str, array: np.ndarray, entries: Iterable[str], truth: Callable[[str], np.ndarray]) -> bool:
+    """Whether rounding may have brought what only rounding moves there: a step moves no other parameter, or no other
+    state of its kind, nearly as far as FAR times that. entries: the case's keys; truth: key -> its tensor.
+    """
+    kind, held = _kind(key), {*entries}
+
+    def moved(other: str, array: np.ndarray) -> float:
+        begun = 0.0 if kind[1] else truth(f"weights/{parameter(other)}")
+        return float(np.abs(array - begun).max(initial=0))
+
+    alike = (other for other in held if other.startswith("steps/") and _kind(other) == kind)
+    most = max(moved(other, truth(other)) for other in alike if kind[1] or f"weights/{parameter(other)}" in held)
+    return moved(key, array) <= FAR * most
+
+
+def _kind(key: str) -> tuple[str, str]:
+    """The step of a key, and which optimizer state it is, "" a parameter."""
+    _, step, name = key.split("/", 2)
+    slot = name.partition(".")[0]
+    return step, slot if slot in SLOTS else ""
 
 
 def partly(key: str, unmoved: Tensors) -> bool:

@@ -29,7 +29,8 @@ class Mutant:
     which an implementation with this mistake may hold either of two things; after: what happens to the tensors when
     they are written out; also: ids of further entries that it makes at once; free: a value that it leaves open;
     renames: `after` gives tensors the names of others, so that none of a candidate is put into its run; inside: the
-    same at one place each, tried where this one, of all places, shows something.
+    same at one place each, tried where this one, of all places, shows something; rounds: to fewer bits, so that numbers
+    on the border may fall the other way, and it is judged by most of what it changes.
     """
 
     what: str
@@ -44,6 +45,7 @@ class Mutant:
     free: Free | None = None
     renames: bool = False
     inside: tuple["Mutant", ...] = ()
+    rounds: bool = False
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,15 @@ def everywhere(maker: Callable) -> Callable:
         return [replace(first[0], inside=tuple(first[1:]))] if first else []
 
     return made
+
+
+def rounded(maker: Callable) -> Callable:
+    """The maker's mutants, which round (`Mutant.rounds`)."""
+
+    def of(mutant: Mutant) -> Mutant:
+        return replace(mutant, rounds=True, inside=tuple(map(of, mutant.inside)))
+
+    return lambda subject, at: [*map(of, maker(subject, at))]
 
 
 def swap(

@@ -14,6 +14,9 @@ from minibert.golden.case import Case
 from minibert.golden.unmoved import settled
 from minibert.mistakes.catalogue import GRADIENTS
 
+LITTLE = 1000  # floors by which a number must be off, for what rounds to explain it
+SEVERAL = 4  # wrong entries of which most come out by no chance
+
 
 class Evidence:
     """A candidate's tensors in causal order, and how far others lie from them."""
@@ -118,6 +121,28 @@ class Evidence:
         mean = np.add.reduceat(square, self.starts) / self.sizes
         mean[np.isposinf(flat[self.starts])] = np.nan
         return np.sqrt(mean) / (np.maximum(self.scales, np.finfo(float).tiny) * self.floors)
+
+    def mostly(self, flat: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """The residuals of a mutant that rounds, against what the right model gives: of a tensor the largest of most
+        entries that were wrong, where they come out; NaN for a few numbers behind entries that fall the other way.
+        """
+        found, before = self.residuals(flat), self.residuals(right)
+        unit = np.repeat(self.unit(flat, self.values), self.sizes)
+        after, due = (np.abs(self.values - a) / unit for a in (flat, right))
+        fallen, few = False, np.add.reduceat(due > compare.EXPLAINED, self.starts) < SEVERAL
+        bounded = (found > compare.EXPLAINED) & (found <= 2 * worst(before))
+        for i in np.flatnonzero(bounded):
+            own = slice(self.starts[i], self.starts[i] + self.sizes[i])
+            wrong = due[own] > compare.EXPLAINED
+            out, spoilt = after[own] <= compare.EXPLAINED, after[own][~wrong] > compare.EXPLAINED
+            if wrong.sum() >= SEVERAL and 2 * (wrong & out).sum() >= wrong.sum() and 2 * spoilt.sum() <= wrong.sum():
+                found[i], fallen = after[own][out].max(), True
+        told = (found <= compare.EXPLAINED) & (before > compare.EXPLAINED) & ~few
+        if not told.any():  # a number that is a little off is explained by one rounding or another
+            found = np.where((self.sizes < SEVERAL) & (before < LITTLE), np.fmax(found, before), found)
+        if fallen:
+            found[few & bounded & (found > compare.EXPLAINED)] = np.nan
+        return found
 
     def _largest(self, a: np.ndarray) -> np.ndarray:
         return np.maximum.reduceat(np.nan_to_num(np.abs(a), nan=0.0, posinf=0.0), self.starts)

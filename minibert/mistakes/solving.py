@@ -27,6 +27,7 @@ STEP = 1e-4  # relative, of the difference quotient
 FEW = 4  # numbers that a value must explain; fewer, and any value explains them: then only one that people write
 FALLS = 16  # times less must be left than without the mutant
 ROOT = 4096  # 1/√n up to this n
+CHANCE = 30  # times more values must be told apart than are as plain
 NOTHING = 1e-6  # of the smallest likely factor: as good as 0
 
 
@@ -72,12 +73,13 @@ def solvable(
 
 
 def solved(
-    mutant: Any, run: Callable[[Any], Tensors | None], wanted: Tensors, units: Mapping[str, float]
-) -> Any | None:
+    mutant: Any, run: Callable[[Any], Tensors | None], wanted: Tensors, units: Mapping[str, float],
+    left: float = math.inf,
+) -> Any | None:  # fmt: skip
     """The mutant with the value that explains the wanted tensors; None where none does, or it has no such value.
 
     run: mutant -> its tensors by key, None where it cannot be made. wanted: those of a candidate that first go wrong.
-    units: of each key what counts as one (scale · floor).
+    units: of each key what counts as one (scale · floor). left: what is left of them without the mutant, at most.
     """
     free = mutant.free
     if free is None or not wanted:
@@ -92,7 +94,7 @@ def solved(
         left = np.concatenate(parts)
         return left if np.isfinite(left).all() else None
 
-    found = _value(free, residual, sum(a.size for a in wanted.values()))
+    found = _value(free, residual, sum(a.size for a in wanted.values()), left)
     return None if found is None or found == free.due else free.of(found)
 
 
@@ -109,7 +111,7 @@ def first_wrong(evidence: Any, residuals: Array) -> tuple[Tensors, dict[str, flo
     return tensors, {evidence.keys[i]: float(evidence.scales[i] * evidence.floors[i]) for i in chosen}
 
 
-def _value(free: Free, residual: Residual, numbers: int) -> float | None:
+def _value(free: Free, residual: Residual, numbers: int, without: float = math.inf) -> float | None:
     tried = {v: left for v in free.likely if (left := residual(v)) is not None}
     if not tried:
         return None
@@ -117,12 +119,13 @@ def _value(free: Free, residual: Residual, numbers: int) -> float | None:
     if _worst(tried[best]) <= EXPLAINED:
         return best
     before = max(map(_worst, tried.values()))
-    if free.due is not None and (without := residual(free.due)) is not None:
-        before = _worst(without)
+    if free.due is not None and (right := residual(free.due)) is not None:
+        before = _worst(right)
     value, left = _refined(free, residual, best, tried[best])
     if free.least < 0 and abs(value) < NOTHING * min((abs(v) for v in free.likely if v), default=1.0):
         return None  # a factor of 0 is what leaves something out, not another factor
-    for human in _humans(value, free.whole, numbers < FEW):
+    telling = min(before, without) / EXPLAINED if numbers < FEW else math.inf
+    for human in _humans(value, free.whole, telling):
         near = residual(human) if free.least <= human <= free.most else None
         if near is not None and _worst(near) <= max(EXPLAINED, 1.25 * _worst(left)):
             return human if _worst(near) <= max(EXPLAINED, min(SUSPECT, before / FALLS)) else None
@@ -165,15 +168,17 @@ def _refined(free: Free, residual: Residual, value: float, left: Array) -> tuple
     return value, left
 
 
-def _humans(value: float, whole: bool, few: bool) -> Iterator[float]:
-    """Values near this one that somebody would have written, the plainest first; with `few`, such as are no chance."""
+def _humans(value: float, whole: bool, telling: float) -> Iterator[float]:
+    """Values near this one that somebody would have written, the plainest first; of so many as can be told apart, such
+    as are no chance.
+    """
     if whole:
         yield float(round(value))
         return
-    yield from (float(f"{value:.{digits}g}") for digits in ((1, 2) if few else (1, 2, 3)))
-    if n := _root(value):
+    yield from (float(f"{value:.{digits}g}") for digits in (1, 2, 3) if telling > CHANCE * 10**digits)
+    if (n := _root(value)) and telling > CHANCE * n:
         yield n**-0.5
-    if 1 < abs(value) < ROOT:
+    if 1 < abs(value) < ROOT and telling > CHANCE * value * value:
         yield math.copysign(round(value * value) ** 0.5, value)
 
 

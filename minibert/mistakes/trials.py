@@ -109,6 +109,7 @@ class Trials:
         self.walk = Walk()
         self.base: Combined = ()  # what is run with everything
         self.kept: dict[tuple[int, ...], tuple[Tensors, Combined, blocks.Forced | None]] = {}  # see `like`
+        self.beside: dict[tuple, tuple] = {}  # runs of what stands beside mutants that round
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
 
     @cached_property
@@ -156,7 +157,7 @@ class Trials:
     def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
         """One run from the case's own data to the end, through these optimizer steps, too."""
         tensors = self._freely(found, steps, self.subject)
-        return None if tensors is None else self._held(found, tensors, evidence)
+        return None if tensors is None else self._held(found, tensors, evidence, False, steps)
 
     def _freely(self, found: Combined, steps: tuple[int, ...], subject: Subject) -> Tensors | None:
         self.tried += 1
@@ -166,15 +167,29 @@ class Trials:
 
     def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
         """The trials of each of these, so many in all, that say something of enough, and no NaN where the candidate has
-        numbers; no tensors are kept.
+        numbers; no tensors are kept. What rounds is not tried beside another: so many ways explain a number by chance.
         """
+        cut = len(self.base)
+        each = (found for found in each if len(found) < cut + 2 or not any(one.mutant.rounds for one in found[cut:]))
         trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
         held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
         return [replace(trial, flat=None) for trial in held if says_enough(trial)]
 
-    def _held(self, found: Combined, tensors: Tensors, evidence: Evidence) -> Trial:
+    def _held(
+        self, found: Combined, tensors: Tensors, evidence: Evidence, forced: bool = True, steps: tuple[int, ...] = ()
+    ) -> Trial:  # fmt: skip
         flat = evidence.flat(tensors, self.silence(one.mutant for one in found))
-        return Trial(found, evidence.residuals(flat), flat)
+        if self.dtype not in WIDE or not any(one.mutant.rounds for one in found):
+            return Trial(found, evidence.residuals(flat), flat)
+        beside = tuple(one for one in found if not one.mutant.rounds)
+        key = id(evidence), id(self.given), forced, steps, *map(id, beside)
+        if key not in self.beside:
+            run = self.like(beside) if forced else None
+            right = run and evidence.flat(_written(beside, run.computed), self.silence(one.mutant for one in beside))
+            free = None if forced else self.free(beside, evidence, steps)
+            self.beside[key] = free.flat if free else right, evidence, self.given, beside  # kept: so are ids
+        right = self.beside[key][0]
+        return Trial(found, evidence.residuals(flat) if right is None else evidence.mostly(flat, right), flat)
 
     def _forced(self, found: Combined, evidence: Evidence, subject: Subject) -> Tensors | None:
         self.tried += 1
@@ -250,6 +265,7 @@ class Trials:
         residuals.
         """
         wanted, units = solving.first_wrong(evidence, residuals)
+        left = worst(residuals[np.isin(evidence.keys, [*wanted])])
         if not self.telling(evidence, np.isin(evidence.keys, [*wanted])):
             return []
 
@@ -261,7 +277,7 @@ class Trials:
 
         mutants = []
         for one in over([one for one in chosen if one.mutant.free], SOLVED):
-            mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units)
+            mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units, left)
             mutants += [replace(one, mutant=mutant)] if mutant else []
         return mutants
 

@@ -137,6 +137,7 @@ def asked(name, id, words, value, where="", keep=lambda key: True):
 
 
 LISTED = [
+    ("bert/published", "S24", "next_sentence counts", 0.7, "", "next_sentence counts 0.7, where 1 is due"),
     ("bert/published", "L01", "eps", 3e-6, "", "eps 3e-6, where 1e-12 is due"),
     ("bert/published", "E08", "eps", 1e-4, "encoder", "eps 1e-4, where 1e-12 is due"),
     ("gpt2/published", "L01", "eps", 2e-3, "", "eps 2e-3, where 1e-5 is due"),
@@ -162,9 +163,7 @@ UNNAMED = [
     ("bert/published", "keys of zeros that are seen", "keys", 11.0, "", "11 keys of zeros"),
     ("bert/published", "another denominator", "divided", 17.0, "", "divided by 17,"),
     ("bert/dropout", "dropout not rescaled", "not 1/(1", 1.7, "", "kept values times 1.7"),
-    ("bert/published", "another weight of a term", "next_sentence", 0.7, "", "next_sentence counts 0.7, where"),
     ("bert/published", "another value of the optimizer's", "decay", 0.03, "", "weight decay 0.03, where 0.01 is due"),
-    ("bert/published", "another value of the optimizer's", "clipped", 0.3, "", "norm clipped to 0.3, where 1 is due"),
     ("bert/published", "another value of the optimizer's", "beta2", 0.97, "", "beta2 0.97, where 0.999 is due"),
     ("bert/published", "another value of the optimizer's", "peak", 3e-3, "", "peak rate 3e-3, where 1e-3 is due"),
 ]

@@ -139,6 +139,11 @@ def _unasked(what: str, of: Callable[[dict[str, Any], int], Array]) -> Callable:
     return maker
 
 
+def _without_last(labels: Array) -> Array:
+    """The labels as they are, of the last position none."""
+    return np.concatenate([labels[:, :-1], np.full_like(labels[:, -1:], IGNORED)], 1)
+
+
 def _scaled_logits(what: str) -> list[Callable]:
     """Logits times 1/√D: lm_head's own output, or what the loss takes of it."""
 
@@ -177,6 +182,17 @@ def _smaller(subject: Subject, at: Any) -> list[Mutant]:
     run = swap("when it runs", "linear", _times(factor), rf"encode\.{ends}", silent=own)
     load = weights("when it is loaded", lambda _, a: a * a.dtype.type(factor), rf"{ends}\.weight")
     return [*whole(run)(subject, at), *load(subject, at)]
+
+
+def _read_apart(what: str, rule: Callable[[Array, int], Array], prompt: Callable[[int], int]) -> Callable:
+    """Other positions of the tokens behind a prompt that was read before them: rule(positions, its length)."""
+
+    def edit(given: dict[str, Any]) -> dict[str, Any]:
+        at, begun = given["ids"], prompt(given["ids"].shape[-1])
+        places = np.arange(at.shape[-1])
+        return {"ids": np.where(places < begun, at, np.minimum(rule(at, begun), len(given["weight"]) - 1))}
+
+    return swap(what, "embedding", edited(ops.embedding, edit), r".*\.position")
 
 
 # ---- From token to token ---------------------------------------------------------------------------------------------
@@ -225,7 +241,8 @@ entry(
 entry(
     "gpt2-03", "no causal mask", "keys up to the query's own; padding beside it",
     "paiml/entrenar#310", "output", "GPT2-ATT-1", families=DECODERS,
-    mutants=decoders(seeing("only padding is masked", lambda before, seen: seen & (before == before))),
+    mutants=decoders(seeing("only padding is masked", lambda before, seen: seen & (before == before)),
+                     seeing("no padding, or what stands before", lambda before, seen: seen | (before >= 0))),
 )  # fmt: skip
 entry(
     "gpt2-04", "causal mask applied after the softmax, not renormalised", "before the softmax",
@@ -239,7 +256,10 @@ entry(
 entry(
     "gpt2-05", "labels not shifted", "position t predicts the token at t + 1; labels are the tokens, shifted inside",
     "HF#404, #14323", "loss", "GPT2-LOSS-1", families=DECODERS,
-    mutants=decoders(predicting("each position predicts its own token", lambda labels: labels)),
+    mutants=decoders(
+        predicting("each position predicts its own token", lambda labels: labels),
+        predicting("each position but the last of a row predicts its own token", _without_last),
+    ),
 )  # fmt: skip
 entry(
     "gpt2-06", "labels shifted twice, outside and inside", "shifted once, inside",
@@ -368,6 +388,14 @@ entry(
 entry(
     "gpt2-25", "position off by one after the cache, or from 0 again", "from the number of tokens in the cache on",
     "ml-explore/mlx-lm#93; rasbt/LLMs-from-scratch#1048; HF#27040", "output", "STATE-4", families=("gpt2",),
+    mutants=own(*(
+        everywhere(_read_apart(f"{what}, of {of} fed behind the others", rule, prompt))
+        for of, prompt in (("the last token", lambda n: n - 1), ("the second half", lambda n: n // 2),
+                           ("all but the first token", lambda n: 1))
+        for what, rule in (("one too large", lambda at, begun: at + 1),
+                           ("one too small", lambda at, begun: np.maximum(at - 1, 0)),
+                           ("from 0 again", lambda at, begun: at - begun), ("0", lambda at, begun: 0 * at))
+    )),
     going={
         what + where: standing(rule, last)
         for where, last in ((" behind the prompt", False), (" from the prompt's last token on", True))

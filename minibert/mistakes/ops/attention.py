@@ -22,6 +22,7 @@ from minibert.mistakes.catalogue import (
     only,
     places_of,
     present,
+    rounded,
     swap,
     unlisted,
     whole,
@@ -1266,16 +1267,20 @@ entry(
 entry(
     "A43", "the softmax in half precision", "in float32, whatever the rest is in",
     "own knowledge", "output", "NUM-1",
-    mutants=[of_attention(f"in {name}", replacement=narrow_softmax(precision.rounding(name)), silent=UNCERTAIN_SCORES)
-             for name in ("float16", "bfloat16")]
-    + [of_attention(f"in {name} for the scores alone", silent=UNCERTAIN_SCORES,
-                    replacement=narrow_softmax(precision.rounding(name), scores_alone=True))
-       for name in ("float16", "bfloat16")]
-    + [whole(of_attention(f"in {name}, step by step", replacement=narrow_steps(precision.rounding(name), inverse),
-                          silent=UNCERTAIN_SCORES)) for name in ("float16", "bfloat16") for inverse in (False, True)]
-    + [whole(of_attention(f"in {name}, as XLA fuses it", silent=UNCERTAIN_SCORES,
-                          replacement=narrow_steps(precision.rounding(name), False, fused=True)))
-       for name in ("float16", "bfloat16")],
+    mutants=[*map(rounded, (
+        maker
+        for name in ("float16", "bfloat16")
+        for r in (precision.rounding(name),)
+        for maker in (
+            of_attention(f"in {name}", replacement=narrow_softmax(r), silent=UNCERTAIN_SCORES),
+            of_attention(f"in {name} for the scores alone", replacement=narrow_softmax(r, scores_alone=True),
+                         silent=UNCERTAIN_SCORES),
+            *(whole(of_attention(f"in {name}, step by step", replacement=narrow_steps(r, inverse),
+                                 silent=UNCERTAIN_SCORES)) for inverse in (False, True)),
+            whole(of_attention(f"in {name}, as XLA fuses it", replacement=narrow_steps(r, False, fused=True),
+                               silent=UNCERTAIN_SCORES)),
+        )
+    ))],
 )  # fmt: skip
 entry(
     "A35", "softmax to the base 2: an exp2 kernel without log2(e)", "to the base e",

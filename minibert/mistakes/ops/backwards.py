@@ -15,12 +15,13 @@ import numpy as np
 from minibert import families, layers, objective, ops, tree
 from minibert.checkpoint.names import to_published
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry, swap
+from minibert.mistakes import solving
+from minibert.mistakes.catalogue import GRADIENTS, Mutant, apart, entry, everywhere, swap
 from minibert.mistakes.ops.data import with_dropout
 from minibert.mistakes.ops.heads import trained
 from minibert.mistakes.ops.narrow import with_single
 from minibert.mistakes.ops.norms import ADDED
-from minibert.mistakes.ops.optimizer import handed_out
+from minibert.mistakes.ops.optimizer import handed_out, times_on_its_way
 from minibert.mistakes.ops.slopes import by_text, halves, lending, placed, texts_of
 from minibert.mistakes.swap import Replacement, Site, graded, swapped
 from minibert.pairs import PAIRS, observing
@@ -452,7 +453,8 @@ entry(
 )  # fmt: skip
 entry(
     "O53", "a gradient multiplied by a number on its way", "as the chain rule has it, once",
-    "own knowledge", "gradient", "OPT-ORDER-2", when="of a residual it is L31, of the scores A54; averaged O31, O47",
+    "own knowledge", "gradient", "OPT-ORDER-2",
+    when="of a residual it is L31, of the scores A54; averaged O31, O47; none O37",
     mutants=[
         *(_sent_back(*of, value) for value in (2, 0.5, -1) for of in (
             ("a linear map", "linear", ops.linear), ("a norm", "layer_norm", ops.layer_norm),
@@ -460,6 +462,9 @@ entry(
         *(_learnt_times(*of, value) for value in (2, 0.5) for of in (
             ("weight and bias", "linear", BOTH), ("γ and β", "layer_norm", BOTH),
             ("γ", "layer_norm", BOTH[:1]), ("β", "layer_norm", BOTH[1:]))),
+        *(everywhere(solving.solvable(partial(times_on_its_way, name, where), 0.5, (2.0, -1.0, 0.1), 1.0, least=-1e6))
+          for name, where in (("embeddings", ".*"), ("encoder_layer", ".*"), ("pre_norm_layer", ".*"), ("pooler", ".*"),
+                              ("mlm_head", ".*"), ("linear", r"encode\.\w+|.*head(\.\w+)?"))),
     ],
 )  # fmt: skip
 STALE = (

@@ -22,6 +22,7 @@ from minibert.mistakes.catalogue import (
     in_places,
     lent,
     only,
+    rounded,
     swap,
     unlisted,
     weights,
@@ -422,7 +423,7 @@ entry(
     "C10", "dtype downcast on load", "assert dtype",
     "KH#2124", "output", "NUM-1",
     mutants=[
-        *(with_single(_each(f"{which} rounded to {name}", edit, paths), most=4)  # a tied table has several users
+        *(rounded(with_single(_each(f"{which} rounded to {name}", edit, paths), most=4))  # users of a tied table
           for name, edit in (("float16", _half), ("bfloat16", _bfloat))
           for which, paths in (("weights", r".*"), ("matrices and γ", r".*\.weight"))),
         *(everywhere(_each(f"matrices rounded to int8, each {of}by its largest", partial(_int8, axis), r".*\.weight",

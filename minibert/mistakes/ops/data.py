@@ -23,7 +23,7 @@ from minibert.corruption.units import units
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, swap, unlisted, whole
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, rounded, swap, unlisted, whole
 from minibert.mistakes.ops.attention import (
     UNCERTAIN_SCORES,
     by_hand,
@@ -419,7 +419,29 @@ def narrow_products(what: str, rounding: Callable[[Array], Array]) -> list[Calla
                           ("linear layers outside the attention", r"(?!.*attention).*")):  # fmt: skip
             found.append(whole(swap(f"products of {of} in {what}{text}", "linear", pairs["linear"], paths)))
         found.append(whole(swap(f"products of queries and keys in {what}{text}", "attention", scores)))
-    return found
+    return [*map(rounded, found)]
+
+
+# ---- What a batch holds, moved --------------------------------------------------------------------------------------
+INPUTS = ("input_ids", "segment_ids", "masked_lm_positions", "masked_lm_ids", "labels", "replaced_labels",
+          "next_sentence_labels", "sentence_order_labels")  # fmt: skip
+ROWS = (("of the row after", lambda a: np.roll(a, -1, 0)), ("of the row before", lambda a: np.roll(a, 1, 0)))
+
+
+def _moved_by(by: int, fill: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Moved by a place, what comes in as fill(array) says, a column."""
+    return lambda a: np.concatenate([a[:, 1:], fill(a)] if by < 0 else [fill(a), a[:, :-1]], 1)
+
+
+PLACES = [
+    (f"of the place {which}, at the end {what}", _moved_by(by, partial(fill, by=by)))
+    for which, by in (("after", -1), ("before", 1))
+    for what, fill in (
+        ("the row's first or last", lambda a, by: a[:, :1] if by < 0 else a[:, -1:]),
+        ("the same again", lambda a, by: a[:, -1:] if by < 0 else a[:, :1]),
+        ("0", lambda a, by: np.zeros_like(a[:, :1])),
+    )
+]
 
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------
@@ -564,6 +586,17 @@ entry(
         undropped("no dropout on feed-forward outputs", "dropout", "keep", r".*\.feed_forward\.add(_norm)?\..*"),
         undropped("no dropout on attention outputs", "dropout", "keep", r".*\.attention\.add(_norm)?\..*"),
         undropped("no dropout before the classes of pairs", "dropout", "keep", r"\w+_(sentence|order)\.dropout"),
+    ],
+)  # fmt: skip
+entry(
+    "D34", "ids, segments or labels a place or a row off", "each token's own, and each text's",
+    "own knowledge (shifted once too often; rows of another batch order)", "output", "DATA-1",
+    when="labels of decoders moved by a place are gpt2-05 to gpt2-08",
+    mutants=[
+        *(batch(f"{name}: {what}", lambda b, _, name=name, edit=edit: {name: edit(b[name])})
+          for name in INPUTS for what, edit in (*ROWS, *(() if name == "labels" or "sent" in name else PLACES))),
+        batch("masked_lm_ids: what stands at their positions in the masked input",
+              lambda b, _: {"masked_lm_ids": np.take_along_axis(b["input_ids"], b["masked_lm_positions"], 1)}),
     ],
 )  # fmt: skip
 _first = lambda axis: lambda m: np.repeat(m.take([0], axis), m.shape[axis], axis)  # noqa: E731

@@ -544,6 +544,27 @@ def then(f: Callable, f_backward: Callable) -> Replacement:
     return Replacement(linear, lambda dy, c: ops.linear_backward(f_backward(dy, c["own"][0]), c))
 
 
+def capped(value: float) -> tuple[Callable, Callable]:
+    """v tanh(z/v), and its backward."""
+
+    def forward(z: Array) -> tuple[Array, Cache]:
+        y = np.tanh(z / z.dtype.type(value))
+        return y * z.dtype.type(value), {"y": y}
+
+    return forward, lambda dy, c: dy * (1 - c["y"] * c["y"])
+
+
+def in_the_loss(f: Callable, f_backward: Callable) -> Replacement:
+    """The loss of a function of the logits."""
+
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        z, own = f(logits)
+        loss, c = ops.cross_entropy(z, **given)
+        return loss, {**c, "own": own}
+
+    return Replacement(cross_entropy, lambda dy, c: f_backward(ops.cross_entropy_backward(dy, c), c["own"]))
+
+
 def _log_softmax(z: Array) -> tuple[Array, Cache]:
     p = ops.softmax(z)[0]
     return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True)), {"p": p}
@@ -647,6 +668,10 @@ entry(
     mutants=[
         *(_logits(f"{name} of the logits", then(*pair), rf"{PAIR_LOGITS}|replaced_token\.head\.out") for name, pair in (
             ("the tanh", (ops.tanh, ops.tanh_backward)), ("the sigmoid", (ops.sigmoid, ops.sigmoid_backward)))),
+        *(solving.solvable(lambda v, of=of: of(v), 30.0, (10.0, 15.0, 50.0, 1.0), most=1e4) for of in (
+            lambda v: _logits(f"{solving.shown(v)} tanh(logits/{solving.shown(v)})", then(*capped(v))),
+            lambda v: of_tokens(f"the loss alone takes {solving.shown(v)} tanh(logits/{solving.shown(v)})",
+                                in_the_loss(*capped(v))))),
         _logits("log-probabilities", then(_log_softmax, _log_softmax_backward)),
         _logits("probabilities", then(ops.softmax, ops.softmax_backward)),
     ],

@@ -405,6 +405,18 @@ def weighted(subject: Subject, at: list[Site]) -> list[Mutant]:
     return found
 
 
+def _of_several(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The same, where the loss has several terms."""
+    network = families.family(subject.family)
+    several = not hasattr(network, "loss") and len(network.terms(subject.config)) > 1
+    return weighted(subject, at) if several else []
+
+
+def _of_one(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """The same, where it has one."""
+    return [] if _of_several(subject, at) else weighted(subject, at)
+
+
 def _weighted(term: str, due: float, value: float) -> Callable:
     factor = value / due
 
@@ -495,6 +507,8 @@ entry(
               batched(lambda b, *_: {"denominator": float(b["masked_lm_positions"].size)})),
         of_tokens("divided by the unpadded positions",
                   batched(lambda b, *_: {"denominator": float(_present(b).sum())})),
+        having("labels", of_tokens("divided by the tokens that are no padding, whether they are asked or not",
+                                   batched(lambda b, *_: {"denominator": float(there(b).sum())}))),
         slots("slots of weight 0 count as well", batched(lambda b, *_: _every_slot(b))),
         slots("all positions predicted, labels from the input", batched(over(all_asked, _with(_input)))),
         slots("all unpadded positions predicted, labels from the input", batched(over(_unmasked, _with(_input)))),
@@ -548,14 +562,19 @@ entry(
 entry(
     "S14", "labels smoothed, or another share of them", "1 for the label, 0 for the others, unless the recipe smooths",
     "own knowledge; src fairseq label_smoothed_cross_entropy", "loss", "OP-CE-1",
-    mutants=[solving.solvable(_spread, 0.1, (0.01, 0.2, 0.3), most=1.0),
+    mutants=[solving.solvable(_spread, 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0),
              solving.solvable(lambda v: whole(of_pairs(f"{solving.shown(v)} of each pair's label spread over both",
-                                                       smoothed(v))), 0.1, (0.01, 0.2, 0.3), most=1.0)],
+                                                       smoothed(v))), 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0)],
 )  # fmt: skip
 entry(
     "S16", "the loss is the mean of its terms, or lacks one", "their sum, each with its weight",
     "own knowledge", "loss", "BERT-LOSS-1",
     mutants=[summed_otherwise],
+)  # fmt: skip
+entry(
+    "S24", "a term of the loss has another weight", "their sum, each with its weight",
+    "own knowledge", "loss", "BERT-LOSS-1", when="left out it is S16, between ELECTRA's networks S06",
+    mutants=[_of_several],
 )  # fmt: skip
 entry(
     "S17", "the loss of probabilities, not of logits", "log softmax of the logits, once",
@@ -589,6 +608,17 @@ def _rolled(g: Array, by: int) -> Array:
 def _multiplied_slope(of: Callable, value: float) -> Callable:
     times = graded(ops.cross_entropy, lambda g, dy, c: g * g.dtype.type(value))
     return of(f"times {solving.shown(value)}", times, section="gradients")
+
+
+def _by_own(subject: Subject, site: Site) -> Replacement:
+    """Each position's gradient by its own token's label, 0 for one that is not asked."""
+
+    def edit(g: Array, dy: Array, c: Cache) -> Array:
+        b = _whose(subject.batches, c["labels"], (c["weights"] != 0).astype(float))
+        own = np.maximum(b["labels"].reshape(-1), 0)
+        return ops.cross_entropy_backward(dy, {**c, "labels": own}) if own.size == c["labels"].size else g
+
+    return graded(ops.cross_entropy, edit)
 
 
 def _divisors(subject: Subject) -> tuple[float, ...]:
@@ -636,6 +666,8 @@ entry(
     ] + [
         of_tokens(f"{what} have one, too, of label 0", widened(which), section="gradients")
         for what, which in (("positions that do not count", all_asked), ("tokens that do not count", _unmasked))
+    ] + [
+        having("labels", of_tokens("by the label before, which is not shifted", _by_own, section="gradients")),
     ] + [
         swap(what, "binary_cross_entropy", graded(ops.binary_cross_entropy, edit), section="gradients")
         for what, edit in (
@@ -806,7 +838,7 @@ entry(
         for what, by in (("behind it", 1), ("before it", -1))
     ],
 )  # fmt: skip
-unlisted("another weight of a term", weighted)
+unlisted("another weight of a term", _of_one)
 def _of_no_decoder(maker: Callable) -> Callable:
     """No mutant where gpt2-10 is the name."""
     return lambda subject, at: [] if {"gpt2", "transformer_xl"}.intersection(lineage(subject.family)) else maker(
@@ -823,6 +855,39 @@ entry(
         of_tokens("summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
         of_pairs("the sentence-pair loss summed, not averaged", counted(lambda *_: {"denominator": 1.0})),
     )],
+)  # fmt: skip
+def _kept(which: Callable[[Array], Array]) -> Callable[..., dict[str, Any]]:
+    """Of the targets those alone that which(whether it counts, (B, T)) says; the mean is over them."""
+
+    def edit(b: dict, labels: Array, w: Array, denominator: Any) -> dict[str, Any]:
+        counts = (w != 0).reshape(read(b).shape)
+        left = w * which(counts).reshape(-1)
+        return {"weights": left, "denominator": left.sum() + (0 if denominator is None else denominator - w.sum())}
+
+    return edit
+
+
+def _nth(counts: Array) -> Array:
+    """Of each target its number in its row, from 1 on; 0 elsewhere."""
+    return np.cumsum(counts, 1) * counts
+
+
+entry(
+    "S23", "some of the targets left out", "all that are asked count",
+    "own knowledge (the first, the last, one text of a batch)", "loss", "BERT-LOSS-1",
+    mutants=[
+        of_tokens(f"{what} alone count{end}", batched(_kept(which)))
+        for what, end, which in (
+            ("each text's first target", "s", lambda c: _nth(c) == 1),
+            ("each text's last target", "s", lambda c: (_nth(c) == c.sum(1, keepdims=True)) & c),
+            ("targets but each text's first", "", lambda c: _nth(c) > 1),
+            ("targets but each text's last", "", lambda c: (_nth(c) < c.sum(1, keepdims=True)) & c),
+            ("the first text's targets", "", lambda c: c & (np.arange(len(c)) == 0)[:, None]),
+            ("the last text's targets", "", lambda c: c & (np.arange(len(c)) == len(c) - 1)[:, None]),
+            ("targets but the last text's", "", lambda c: c & (np.arange(len(c)) < len(c) - 1)[:, None]),
+        )
+    ] + [of_tokens("what the last position that is asked predicts alone counts", batched(_kept(
+        lambda c: c & (np.arange(c.shape[1]) == np.flatnonzero(c.any(0)).max(initial=0)))))],
 )  # fmt: skip
 unlisted("another denominator", divided_by(of_tokens), divided_by(of_pairs))
 unlisted("a class never counted",

@@ -10,8 +10,9 @@ import numpy as np
 from minibert import layers, ops
 from minibert.golden import precision
 from minibert.golden.subject import Subject
-from minibert.mistakes.catalogue import Mutant, entry, swap
+from minibert.mistakes.catalogue import Mutant, entry, rounded, swap
 from minibert.mistakes.ops.attention import UNCERTAIN_SCORES, least, of_attention, of_scores
+from minibert.mistakes.ops.half import PARTS
 from minibert.mistakes.swap import Replacement, Site, edited, halves
 
 Array = np.ndarray
@@ -129,5 +130,5 @@ entry(
     "D33", "one operation in half precision", "in float32, as the rest is",
     "own knowledge (a cast, or a kernel that is handed half)", "output", "NUM-1",
     when="the softmax is A43, the norm L11, weights alone C10; of all products D15, D28",
-    mutants=[maker for name in ("float16", "bfloat16") for maker in _in(name)],
+    mutants=[*map(rounded, (*_in("float16"), *_in("bfloat16"), *map(with_single, PARTS)))],
 )  # fmt: skip

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from minibert import layers, ops, tree
-from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, lent, swap
+from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, lent, rounded, swap
+from minibert.mistakes.ops.half import HALF, half_normed
 from minibert.mistakes.ops.slopes import NORM_SLOPES, NORM_WEIGHTS, normed, placed
 from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
 from minibert.pairs import standing_in
@@ -941,10 +941,10 @@ entry(
     "PT#66707, #41527; TRT#2564, #1196; ORT#29043; TF#24979", "output", "NUM-1",
     mutants=[
         of_norms("mean and variance in float16", replacement=half_statistics()),
-        *(of_norms(f"the whole norm in {name}", replacement=narrowed(precision.rounding(name)))
-          for name in ("float16", "bfloat16")),
-        *(whole_groups(f"what it gives rounded to {name}", rounded_behind(precision.rounding(name)))
-          for name in ("float16", "bfloat16")),
+        *(rounded(of_norms(f"the whole norm in {name}", replacement=narrowed(r))) for name, r in HALF),
+        *(rounded(whole_groups(f"what it gives rounded to {name}", rounded_behind(r))) for name, r in HALF),
+        *(rounded(everywhere(of_norms(f"x̂ in {name}, γ and β in full", replacement=half_normed(r, inner))))
+          for name, r in HALF for inner in (False, True)),
     ],
 )  # fmt: skip
 entry(

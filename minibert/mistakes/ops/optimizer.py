@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from minibert import families, layers, ops, optim, tree
-from minibert.golden import places
+from minibert.golden import places, precision
 from minibert.golden.subject import Subject, Tensors
 from minibert.heads import masked_lm
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, everywhere, part, swap, unlisted
+from minibert.mistakes.catalogue import GRADIENTS, STEPS, Mutant, entry, everywhere, part, rounded, swap, unlisted
 from minibert.mistakes.ops.heads import halved, lookup_gradient, only_when_tied, tied_gradient
-from minibert.mistakes.swap import graded, local, zeros
+from minibert.mistakes.swap import Replacement, graded, halves, local, swapped, zeros
 
 SECTION = {"O": "Optimizer"}
 
@@ -78,6 +79,16 @@ def first_corrected(m: Array, v: Array, t: int, eps: float) -> Array:
     return m / (1 - BETA1**t) / (np.sqrt(v) + eps)
 
 
+def second_corrected(m: Array, v: Array, t: int, eps: float) -> Array:
+    """m/(√v̂ + eps)."""
+    return m / (np.sqrt(v / (1 - BETA2**t)) + eps)
+
+
+def counted_from(by: int) -> Callable:
+    """m̂/(√v̂ + eps), corrected by the update that is `by` later, the first at least."""
+    return lambda m, v, t, eps: corrected(m, v, max(1, t + by), eps)
+
+
 def for_optimizer(names: tuple[str, ...], makers: list[Callable]) -> list[Callable]:
     """The makers, where the case's optimizer is one of `names`."""
     return [
@@ -97,12 +108,19 @@ def of_update(what: str, form: Callable | None, eps: float | None = None, varian
 
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         name = subject.optimizer["name"]
-        if name not in EPS or (form is None and eps == EPS[name]):
+        if name not in EPS or eps == EPS[name]:  # which is None
             return []
         step = partial(form or RIGHT[name], eps=EPS[name] if eps is None else eps)
         return part(what, variant, update=adam(step, **fields))(subject, at)
 
     return maker
+
+
+def _counted_on(subject: Subject, at: Any) -> list[Mutant]:
+    """Corrected as at the schedule's step: the moments begin anew, the count does not."""
+    first = subject.optimizer["first_step"]
+    made = of_update("corrected as at the schedule's step", counted_from(first - 1), variant=False)
+    return made(subject, at) if first > 2 else []
 
 
 # ---- Decay, clipping, rates ------------------------------------------------------------------------------------------
@@ -119,18 +137,30 @@ def _of_norm(path: str) -> bool:
     return ".norm." in f".{path}"
 
 
-def _clip_each(grads: Any, max_norm: float) -> tuple[Any, float]:
-    def clipped(g: Array) -> Array:
-        return g * (max_norm / max(float(np.sqrt((g * g).sum())), max_norm))
+def clip_groups(what: str, group: Callable[[str, str], str], eps: float = 0.0) -> Callable:
+    """The gradients of each group clipped by a norm of their own, plus eps: group(path, published name)."""
 
-    return tree.map(clipped, grads), optim.global_norm(grads)
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        names = {path: name for path, name, *_ in families.family(subject.family).names(subject.config)}
+
+        def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
+            flat, squares = tree.flatten(grads), {}
+            for path, g in flat.items():
+                of = group(path, names.get(path, path))
+                squares[of] = squares.get(of, 0.0) + float(np.vdot(g, g))
+            by = {of: min(1.0, max_norm / (square**0.5 + eps)) if square else 1.0 for of, square in squares.items()}
+            scaled = {path: g * g.dtype.type(by[group(path, names.get(path, path))]) for path, g in flat.items()}
+            return tree.unflatten(scaled), optim.global_norm(grads)
+
+        return part(what, clip=clip)(subject, at)
+
+    return maker
 
 
-def _clip_each_with_eps(grads: Any, max_norm: float) -> tuple[Any, float]:
-    def clipped(g: Array) -> Array:
-        return g * g.dtype.type(min(1.0, max_norm / (float(np.sqrt((g * g).sum())) + 1e-6)))
-
-    return tree.map(clipped, grads), optim.global_norm(grads)
+def _part_of(path: str, name: str) -> str:
+    """"embeddings", "encoder.3", "pooler", …: the part of the model that a parameter is in."""
+    found = re.match(r"((generator|discriminator)\.)?((en|de)coder\.\d+|\w+)", path)
+    return found[0] if found else path
 
 
 def _clip_values(grads: Any, limit: float) -> tuple[Any, float]:
@@ -244,6 +274,18 @@ def rated(what: str, rate: Callable, variant: bool | None = None) -> Callable:
 def shifted(by: int) -> Callable:
     """The schedule read some steps later."""
     return lambda step, peak, warmup, total, f: f(max(0, step + by), peak=peak, warmup=warmup, total=total)
+
+
+def _shifted_part(warming: bool, by: int) -> Callable:
+    """The schedule of the warm-up, or of what follows it, read some steps later; the other as it is."""
+
+    def rate(step: int, peak: float, warmup: int, total: int, f: Callable) -> float:
+        if warming and step < warmup:
+            return peak * max(0, step + by) / warmup
+        plan = {"peak": peak, "warmup": warmup, "total": total}
+        return f(step, **plan) if warming or step < warmup else f(max(warmup, step + by), **plan)
+
+    return rate
 
 
 def _from_0(subject: Subject, at: Any) -> list[Mutant]:
@@ -380,15 +422,22 @@ entry(
         *for_optimizer(TORCH, [of_update("no bias correction", plain),
                                of_update("no correction, eps 1e-6", plain, 1e-6),
                                of_update("the first moment alone corrected", first_corrected)]),
+        *for_optimizer(ADAM, [of_update("the second moment alone corrected", second_corrected),
+                              *(of_update(f"corrected as at the update {which}", counted_from(by), variant=False)
+                                for which, by in (("after", 1), ("before", -1)))]),
+        *for_optimizer(ADAM, [_counted_on]),
     ],
 )  # fmt: skip
 entry(
     "O02", 'eps inside sqrt / before bias correction ("eps hat")', "declare the form",
     "TF#9047, #35102; PT#22628, #41477; HF#35504; google-deepmind/optax#571", "step", "OPT-ADAM-2",
     mutants=[
-        *for_optimizer(BERT, [of_update("eps inside the root", eps_inside)]),
-        *for_optimizer(ADAM, [of_update("corrected, eps inside the root", corrected_eps_inside),
-                              of_update("corrected after eps is added", eps_hat)]),
+        *for_optimizer(ADAM, [
+            of_update(what + (f", eps {eps:g}" if eps else ""), form, eps)
+            for what, form in (("corrected, eps inside the root", corrected_eps_inside),
+                               ("corrected after eps is added", eps_hat), ("eps inside the root", eps_inside))
+            for eps in (None, *sorted(EPS.values()))
+        ]),
     ],
 )  # fmt: skip
 entry(
@@ -423,8 +472,12 @@ entry(
     "O05", "clip per tensor", "global norm 1.0",
     "HF#581; NVIDIA/DeepLearningExamples#287; NVIDIA/apex#819; src", "step", "OPT-CLIP-1",
     mutants=[
-        part("each tensor clipped by its own norm", clip=_clip_each),
-        part("each tensor clipped by its own norm plus 1e-6, as in pytorch-pretrained-bert", clip=_clip_each_with_eps),
+        *(clip_groups(f"each {what} clipped by its own norm{text}", group, eps)
+          for text, eps in (("", 0.0), (" plus 1e-6, as in pytorch-pretrained-bert", 1e-6))
+          for what, group in (("tensor", lambda path, name: path), ("published tensor", lambda path, name: name),
+                              ("group of parameters, those that decay and the others,",
+                               lambda path, name: str(optim.decays(path))),
+                              ("part, embeddings, layers and heads,", _part_of))),
         part("the norm plus 1e-6, as in ports", True, clip=_clip_with_eps),
     ],
 )  # fmt: skip
@@ -434,6 +487,8 @@ entry(
     mutants=[
         rated("the schedule one step ahead", shifted(1)),
         rated("the schedule one step behind", shifted(-1)),
+        *(rated(f"the {part} alone one step {which}", _shifted_part(warming, by))
+          for part, warming in (("warm-up", True), ("decay", False)) for which, by in (("ahead", 1), ("behind", -1))),
         _from_0,
         unless("linear", rated("linear from the warm-up's end to 0, as in ports", _continuous, variant=True)),
         unless("bert", rated("the release's decay, counted from step 0", _released, variant=True)),
@@ -474,7 +529,49 @@ entry(
         taken("the decay is multiplied by the peak rate", lambda w, lr, peak: peak * w),
     ]),
 )  # fmt: skip
-MORE = (("twice", 2.0), ("taken away", -1.0))
+def _in_the_decoders_place(what: str, of: Callable[[Array, Array, int], Array]) -> Callable:
+    """The look-up's gradient, of(dy, ids, rows), written over the decoder's at the rows of the batch, not added."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        users = {name: next((s for s in at if s.name == name and any(p.endswith("embeddings.word.weight")
+                                                                     for p in s.params)), None)
+                 for name in ("linear", "embedding")}  # fmt: skip
+        held = threading.local()
+
+        def decoded(g: Any, dy: Array, c: Any) -> Any:
+            held.own = g[1]["weight"]
+            return g
+
+        def looked_up(g: dict[str, Array], dy: Array, c: Any) -> dict[str, Array]:
+            ids, rows = c["ids"].reshape(-1), len(g["weight"])
+            own = of(dy.reshape(-1, dy.shape[-1]), ids, rows)
+            own[np.unique(ids)] -= held.own[np.unique(ids)]
+            return {"weight": own}
+
+        if None in users.values():
+            return []
+        pairs = {users[name].key: graded(getattr(ops, name), edit)
+                 for name, edit in (("linear", decoded), ("embedding", looked_up))}  # fmt: skip
+        change = partial(swapped, at=pairs)
+        return [Mutant(what, change, section=GRADIENTS, sites=tuple(site.path for site in users.values()))]
+
+    return maker
+
+
+def _last(dy: Array, ids: Array, rows: int) -> Array:
+    """Repeated ids overwrite one another, too."""
+    own = np.zeros((rows, dy.shape[-1]), dy.dtype)
+    own[ids] = dy
+    return own
+
+
+def _added(dy: Array, ids: Array, rows: int) -> Array:
+    own = np.zeros((rows, dy.shape[-1]), dy.dtype)
+    np.add.at(own, ids, dy)
+    return own
+
+
+MORE = (("twice", 2.0), ("taken away", -1.0), ("halved", 0.5))
 entry(
     "O08", "tied weight: half the gradient, or two moment states", "one parameter, one state",
     "paiml/entrenar#314; NVIDIA/TransformerEngine#3437; Megatron-LM#656", "gradient", "BERT-MLM-3",
@@ -487,6 +584,9 @@ entry(
         *(only_when_tied(tied_gradient(f"the decoder's part {what}", factor)) for what, factor in MORE),
         *(only_when_tied(swap(f"the look-up's part {what}", "embedding", lookup_gradient(factor), r".*\.word",
                               section="gradients")) for what, factor in MORE),
+        only_when_tied(_in_the_decoders_place("the look-up's part in the place of the decoder's", _added)),
+        only_when_tied(_in_the_decoders_place("the look-up's part in the place of the decoder's, the last of repeated "
+                                              "ids alone", _last)),
         only_when_tied(part("the tied table counted twice in the norm", clip=_clip_table_twice)),
         *(only_when_tied(_updated_twice(what, apart)) for what, apart in
           (("the tied table is updated twice", False), ("the tied table is updated twice, with two states", True))),
@@ -526,6 +626,11 @@ entry(
     ],
 )  # fmt: skip
 entry(
+    "O55", "clipped to another norm", "to the norm that the recipe says",
+    "own knowledge", "step", "OPT-CLIP-1",
+    mutants=[planned("clip_norm", "norm clipped to", (0.5, 0.1, 1.0, 2.0, 5.0, 10.0), least=1e-9)],
+)  # fmt: skip
+entry(
     "O27", "no warm-up, no decay of the rate, or neither", "linear up, then linear down to 0",
     "own knowledge", "step", "OPT-SCHED-1",
     mutants=[
@@ -538,7 +643,6 @@ unlisted(
     "another value of the optimizer's",
     planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
     planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
-    planned("clip_norm", "norm clipped to", (0.5, 2.0, 5.0, 10.0), least=1e-9),
     constant("beta1", (0.8, 0.95, 0.99, 0.5, 0.0), most=0.999999),
     constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
 )
@@ -566,6 +670,28 @@ def _any_adam(what: str, step: Callable, after: bool = False, betas: tuple[float
                     p[...] = (p - lr * u) * (1 - lr * rate)
                 else:
                     p[...] = p - lr * _trusted(u + rate * p, p, rate) if step is _lamb else p - lr * (u + rate * p)
+
+        return part(what, update=update)(subject, at)
+
+    return maker
+
+
+def _stale(what: str, before: int) -> Callable:
+    """A step by the moments as they were before this gradient, corrected by the update that is `before` earlier."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        name = subject.optimizer["name"]
+        if name not in EPS:
+            return []
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            state["step"] += 1
+            flat = [tree.flatten(t) for t in (params, grads, *(state[slot] for slot in _slots(state)))]
+            for path, p in flat[0].items():
+                g, m, v = (f[path] for f in flat[1:])
+                step = RIGHT[name](m, v, max(1, state["step"] - before), EPS[name])
+                m[...], v[...] = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g * g
+                p[...] = p - lr * (step + (decay or {}).get(path, 0.0) * p)
 
         return part(what, update=update)(subject, at)
 
@@ -623,6 +749,54 @@ def _moments(what: str, second: Callable | None = None, first: Callable | None =
         return part(what, update=update)(subject, at)
 
     return maker
+
+
+def _own_moments(what: str, of: Callable[..., tuple[Array, Array]], **parts: Any) -> Callable:
+    """Adam whose moments are of(state, path, g, m, v)."""
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        name = subject.optimizer["name"]
+        if name not in EPS:
+            return []
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            state["step"] += 1
+            flat = [tree.flatten(t) for t in (params, grads, *(state[slot] for slot in _slots(state)))]
+            for path, p in flat[0].items():
+                g, m, v = (f[path] for f in flat[1:])
+                m[...], v[...] = of(state, path, g, m, v)
+                step = RIGHT[name](m, v, state["step"], EPS[name])
+                p[...] = p - lr * (step + (decay or {}).get(path, 0.0) * p)
+
+        return part(what, update=update, **parts)(subject, at)
+
+    return maker
+
+
+def _begun(what: str, which: tuple[str, ...]) -> Callable:
+    """Moments that are the first gradient's own at the first update."""
+
+    def of(state: dict, path: str, g: Array, m: Array, v: Array) -> tuple[Array, Array]:
+        first = state["step"] == 1
+        return (g if first and "m" in which else BETA1 * m + (1 - BETA1) * g,
+                g * g if first and "v" in which else BETA2 * v + (1 - BETA2) * g * g)  # fmt: skip
+
+    return _own_moments(what, of)
+
+
+def _unclipped(what: str, which: tuple[str, ...]) -> Callable:
+    """Moments of the gradient as it was before it was clipped."""
+    held = threading.local()
+
+    def clip(grads: Any, max_norm: float) -> tuple[Any, float]:
+        held.grads = {path: np.copy(g) for path, g in tree.items(grads)}
+        return optim.clip(grads, max_norm)
+
+    def of(state: dict, path: str, g: Array, m: Array, v: Array) -> tuple[Array, Array]:
+        one, two = (held.grads[path] if name in which else g for name in "mv")
+        return BETA1 * m + (1 - BETA1) * one, BETA2 * v + (1 - BETA2) * two * two
+
+    return _own_moments(what, of, clip=clip)
 
 
 def _clip_by(size: Callable[[dict[str, Array]], float], hidden: bool) -> Callable:
@@ -740,6 +914,8 @@ entry(
         _any_adam("akin to no root over the second moment", lambda m, v, t, g, p, right: right(m, v * v, t)),
         _any_adam("the sign of the first moment, akin to Lion", lambda m, v, t, g, p, right: np.sign(m)),
         _any_adam("Nesterov's, akin to NAdam", _nesterov),
+        *(_stale(f"by the moments as they were before the gradient{text}", before)
+          for text, before in (("", 0), (", corrected as then", 1))),
         _any_adam("each tensor's step as long as the tensor, as LAMB", _lamb),
         _any_adam("the decay of the new weights", lambda m, v, t, g, p, right: right(m, v, t), after=True),
         _any_adam("beta1 and beta2 change places", lambda m, v, t, g, p, right: right(m, v, t), betas=(BETA2, BETA1)),
@@ -757,10 +933,67 @@ entry(
         _moments("the sum of all squares, as AdaGrad", lambda m, v, g: v + g * g),
         _moments("Yogi's", lambda m, v, g: v - (1 - BETA2) * np.sign(v - g * g) * g * g),
         _moments("of |g|, not g²", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.abs(g)),
+        *(_begun(f"{' and '.join(which)} begun at the first gradient's, not at 0", which)
+          for which in (("m",), ("v",), ("m", "v"))),
+        *(_unclipped(f"{' and '.join(which)} of the gradient before it was clipped", which)
+          for which in (("m",), ("v",))),
         _moments("m without 1 - β₁", first=lambda m, g: BETA1 * m + g),
         _moments("v without 1 - β₂", lambda m, v, g: BETA2 * v + g * g),
         _moments("neither damped", lambda m, v, g: BETA2 * v + g * g, lambda m, g: BETA1 * m + g),
     ],
+)  # fmt: skip
+def _in_half(rounding: Callable[[Array], Array], kept: tuple[int, ...], used: bool) -> Callable:
+    """The optimizer's own update, after which parameters (0), first (1) or second moments (2) are rounded; used: those
+    moments are before the step is taken, too.
+    """
+
+    def maker(subject: Subject, at: Any) -> list[Mutant]:
+        name = subject.optimizer["name"]
+        right, step = optim.OPTIMIZERS[name][1], None
+        if name not in EPS or (used and not {1, 2}.intersection(kept)):
+            return []
+        if used:
+            step = partial(RIGHT[name], eps=EPS[name])
+            right = adam(lambda m, v, t: step(rounding(m) if 1 in kept else m, rounding(v) if 2 in kept else v, t))
+
+        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
+            right(params, grads, state, lr=lr, decay=decay)
+            for held in (tree.leaves((params, *(state[slot] for slot in _slots(state)))[i]) for i in kept):
+                for a in held:
+                    a[...] = rounding(a)
+
+        what = " and ".join(KEPT[i] for i in kept) + (", as they are used" if used else "")
+        return part(what, update=update)(subject, at)
+
+    return maker
+
+
+KEPT = ("parameters", "first moments", "second moments")
+
+
+def _half_steps(name: str) -> list[Callable]:
+    """Parameters, moments or gradients in half precision, through every step."""
+    rounding = precision.rounding(name)
+
+    def named(maker: Callable) -> Callable:
+        return lambda subject, at: [replace(m, what=f"{m.what} kept in {name}") for m in maker(subject, at)]
+
+    given = part("gradients", grads=lambda grads, step: tree.map(rounding, grads))
+    clipped = part("clipped gradients", clip=lambda grads, most: _rounded_clip(grads, most, rounding))
+    kept = ((0,), (1,), (2,), (1, 2), (0, 1, 2))
+    return [*map(named, (given, clipped)), *(named(_in_half(rounding, which, used)) for which in kept
+                                             for used in (False, True))]  # fmt: skip
+
+
+def _rounded_clip(grads: Any, max_norm: float, rounding: Callable[[Array], Array]) -> tuple[Any, float]:
+    found, norm = optim.clip(grads, max_norm)
+    return tree.map(rounding, found), norm
+
+
+entry(
+    "O54", "parameters, moments or gradients kept in half precision", "in float32, whatever the products are in",
+    "own knowledge", "step", "NUM-1",
+    mutants=[rounded(maker) for name in ("bfloat16", "float16") for maker in _half_steps(name)],
 )  # fmt: skip
 entry(
     "O44", "clipped by another norm", "‖g‖₂ of all gradients together",
@@ -797,7 +1030,8 @@ entry(
 entry(
     "O41", "clipped by the square of the norm", "by the norm",
     "own knowledge", "step", "OPT-CLIP-1",
-    mutants=[part("by the square", clip=_clip_by_square)],
+    mutants=[part("by the square", clip=_clip_by_square), part("by the square, which is told", clip=_clip_by(
+        lambda grads: sum(float(np.vdot(g, g)) for g in grads.values()), False))],
 )  # fmt: skip
 
 
@@ -1018,6 +1252,16 @@ entry(
                                           "feed_forward")]
     + [everywhere(_detached("linear", r"(?!encode\.pooler|.*decoder$).*"))],
 )  # fmt: skip
+def times_on_its_way(name: str, where: str, value: float) -> Callable:
+    """What comes back to a block or op multiplied by a value."""
+    module = next(module for module in (layers, ops, masked_lm) if hasattr(module, name))
+    forward, backward = halves(getattr(module, name))
+    pair = Replacement(forward, lambda dy, c: backward(dy * dy.dtype.type(value), c), faithful=False)
+    return swap(f"what comes back to the {name.replace('_', ' ').replace('mlm', 'MLM')} times {solving.shown(value)}",
+                name, pair, where, section=GRADIENTS)  # fmt: skip
+
+
+
 entry(
     "O38", "weights or biases frozen", "every parameter has a gradient and learns",
     "own knowledge", "gradient", "OPT-ORDER-2", when="whole layers are O36, tables E30",
