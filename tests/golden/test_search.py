@@ -163,7 +163,7 @@ def test_of_gradients_alone_few_mutants_are_likely(forced):
     mistake = found("A37", "P (1 - P) dP", "layer 0")
     candidate = tensors(mistake, of=GRADIENTS)
     assert [str(one) for one in diagnose(cases.read(NAME), candidate, "float32").names] == [str(mistake)]
-    assert len(forced) < 900  # of 2277
+    assert len(forced) < 1000  # of 2992, and as many at one place
 
 
 @pytest.mark.parametrize(
