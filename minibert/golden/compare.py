@@ -137,10 +137,12 @@ def compare(
             if apart is not row and key in alone:
                 alone[key] = np.where(unread[key], truth, alone[key])
             got, row = (got, row) if apart is row else (owed, apart)
-        if parameter(key) and partly(key, unmoved):
-            row = row._replace(partly=True)
-        elif row.status in ("suspect", "wrong") and parameter(key) in unmoved:
-            row = row._replace(status="exempt") if reached(key, got, case.entries, case.tensor) else row
+        if parameter(key) in unmoved and (row.status in ("suspect", "wrong") or partly(key, unmoved)):
+            given = np.asarray(tensors[key])
+            if not reached(key, given, case.entries, case.tensor, unmoved):
+                row = _compared(key, given, truth, entry.scale, floor(entry, dtype))
+            else:
+                row = row._replace(partly=True) if partly(key, unmoved) else row._replace(status="exempt")
         if key in alone and row.ratio is not None:
             row = row._replace(alone=ratio_of(error(got, alone[key][chosen], entry.scale), row.floor))
         rows.append(row)

@@ -54,9 +54,11 @@ def settled(key: str, array: np.ndarray, truth: Callable[[str], np.ndarray], unm
     return np.where(mask & (np.isfinite(array) | (key in unmoved)), truth(key), array)
 
 
-def reached(key: str, array: np.ndarray, entries: Iterable[str], truth: Callable[[str], np.ndarray]) -> bool:
-    """Whether rounding may have brought what only rounding moves there: a step moves no other parameter, or no other
-    state of its kind, nearly as far as FAR times that. entries: the case's keys; truth: key -> its tensor.
+def reached(
+    key: str, array: np.ndarray, entries: Iterable[str], truth: Callable[[str], np.ndarray], unmoved: Tensors
+) -> bool:
+    """Whether rounding may have brought what only rounding moves there: no farther than FAR times what moves another
+    parameter, or another state of its kind, most. entries: the case's keys; truth: key -> its tensor.
     """
     kind, held = _kind(key), {*entries}
 
@@ -66,7 +68,7 @@ def reached(key: str, array: np.ndarray, entries: Iterable[str], truth: Callable
 
     alike = (other for other in held if other.startswith("steps/") and _kind(other) == kind)
     most = max(moved(other, truth(other)) for other in alike if kind[1] or f"weights/{parameter(other)}" in held)
-    return moved(key, array) <= FAR * most
+    return moved(key, np.where(_mask(key, unmoved), array, truth(key))) <= FAR * most
 
 
 def _kind(key: str) -> tuple[str, str]:

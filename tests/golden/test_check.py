@@ -289,7 +289,7 @@ def test_the_key_bias_is_exempt_after_steps():
     name = "bert.encoder.layer.0.attention.self.key.bias"
     tensors = dict(observed())
     for key in (f"steps/10/{name}", f"steps/1/adam_m.{name}"):
-        tensors[key] = tensors[key] + 1
+        tensors[key] = tensors[key] + 0.01
     rows = {row.key: row for row in rows_of(tensors)}
     assert rows[f"steps/10/{name}"].status == rows[f"steps/1/adam_m.{name}"].status == "exempt"
     tensors[f"gradients/{name}"] = tensors[f"gradients/{name}"] + 1

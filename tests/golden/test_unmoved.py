@@ -48,10 +48,23 @@ def test_what_is_no_number_is_never_exempt(case, value):
     bert = cases.read(cases.folder() / "bert" / "published")
     key = "steps/10/bert.encoder.layer.0.attention.self.key.bias"
     array = np.array(bert.tensor(key))
-    array[0] = 1.0
+    array[0] += 0.01
     assert judged(bert, key, array).status == "exempt"
     array[0] = value
     assert judged(bert, key, array).status == "nan"
+
+
+@pytest.mark.parametrize("key", ["steps/1/", "steps/10/", "steps/1/adam_m.", "steps/10/adam_v."])
+def test_no_rounding_moves_a_parameter_farther_than_steps_do(key):
+    bert = cases.read(cases.folder() / "bert" / "published")
+    key += "bert.encoder.layer.0.attention.self.key.bias"
+    assert [judged(bert, key, np.array(bert.tensor(key)) + far).status for far in (1e6, -10)] == ["wrong", "wrong"]
+
+
+def test_nor_a_part_of_a_fused_one(case):
+    array = np.array(case.tensor(KEY))
+    array[D : 2 * D] += 1e3
+    assert judged(case, KEY, array).status == "wrong"
 
 
 def test_floors_of_a_fused_parameter_are_those_of_what_is_judged(case):
