@@ -85,22 +85,29 @@ def _solved(name: str, given: Array, unit: float, call: tuple[tuple, dict], tabl
     due = _rows(op(*args, **constants)[0])
     if given.shape != due.shape:
         return None
-    weights = weights_of(given, unit, *args, **constants)
-    if weights is None or _of_one_size(given, due) or _correlation(given, due) > RELATED:
+    if _of_one_size(given, due) or _correlation(given, due) > RELATED:
         return None
-    if not _drawn(weights["weight"], _bound(op, args, constants)["weight"], tables):
+    weights = weights_of(given, unit, *args, **constants)
+    if weights is None or not _drawn(weights["weight"], _bound(op, args, constants)["weight"], tables):
         return None
     others = others_of(tables, *args, **constants)
     return None if any(_correlation(given, y) > SAME for y in others) else edited(op, lambda _: weights)
 
 
 def _kernel(given: Array, unit: float, x: Array, weight: Array, bias: Array | None = None) -> Weights | None:
-    """Kernel and bias that give these rows, where rows enough say that any do; the bias as it is, if it may be."""
+    """Kernel and bias that give these rows, where rows enough say that any do: the bias as it is or 0, whichever lets
+    the kernel be smaller, for behind a norm a kernel may do what a bias does; else any.
+    """
     rows = _rows(x)
-    kernel = _least(rows, given if bias is None else given - bias, unit)
-    if kernel is not None:
-        return {"weight": kernel, **({} if bias is None else {"bias": bias})}
-    both = None if bias is None else _least(np.pad(rows, ((0, 0), (0, 1)), constant_values=1.0), given, unit)
+    if bias is None:
+        kernel = _least(rows, given, unit)
+        return None if kernel is None else {"weight": kernel}
+    may_be = [(_least(rows, given - offset, unit), offset) for offset in (bias, np.zeros_like(bias))]
+    may_be = [(kernel, offset) for kernel, offset in may_be if kernel is not None]
+    if may_be:
+        kernel, offset = min(may_be, key=lambda item: np.linalg.norm(item[0]))
+        return {"weight": kernel, "bias": offset}
+    both = _least(np.pad(rows, ((0, 0), (0, 1)), constant_values=1.0), given, unit)
     return None if both is None else {"weight": both[:, :-1], "bias": both[:, -1]}
 
 

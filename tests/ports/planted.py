@@ -769,7 +769,7 @@ LOSS = {
     "dropout_rates_swapped": forward("D13", "bert.embeddings", config=exchanged_rates),
     "loss_in_bits": forward("S19", MLM, port=masked_lm(lambda p, nll, w: (w * nll).sum() / w.sum() / math.log(2))),
     "label_smoothing": forward("S14", MLM, port={"masked_lm_loss": smoothed}),
-    "next_sentence_at_half_weight": forward(None, "loss", port=weighted(lambda m, n: m + 0.5 * n)),
+    "next_sentence_at_half_weight": forward("S24", "loss", port=weighted(lambda m, n: m + 0.5 * n)),
     "mean_of_the_two_losses": forward("S16", "loss", port=weighted(lambda m, n: (m + n) / 2)),
     "dropout_not_rescaled": forward("D24", "bert.embeddings", port=dropout_with(lambda x, keep, rate: x * keep)),
     "dropout_in_head": forward(None, "bert.pooler", port={"pooler": dropped_in_head}),
@@ -936,7 +936,7 @@ LOADING = {
         weights=lambda ws, config: ws | {n.replace("layer.1", "layer.2"): w for n, w in ws.items() if LAYER[1] in n},
     ),
     "value_and_output_swapped": forward(
-        None, f"{SELF[0]}.value", weights=exchanged("attention.self.value", "attention.output.dense")
+        "C20", f"{SELF[0]}.value", weights=exchanged("attention.self.value", "attention.output.dense")
     ),
 }
 

@@ -141,7 +141,7 @@ def _inner_first(config: Any) -> list[int]:
 
 
 def _first_inner(subject: Subject, at: list[Site]) -> list[Mutant]:
-    n, encoder = getattr(subject.config, "inner_group_num", 1), subject.params["encoder"]
+    n, encoder = subject.config.inner_group_num, subject.params["encoder"]
     behind = [(i, path) for i, held in enumerate(encoder) if i % n for path in tree.flatten(held)]
     lender = {f"encoder.{i}.{path}": f"encoder.{i // n * n}.{path}" for i, path in behind}
     return [replace(mutant, where="") for mutant in lent(subject, at, "each group's first inner layer for all", lender)]
