@@ -51,6 +51,12 @@ WAYS = [  # case, entry, words of the way, where, a pattern of the keys that are
     ("gpt2/published", "gpt2-03", "stands before", "", "forward/transformer.ln_f"),
     ("gpt2/published", "gpt2-05", "but the last", "", "forward/loss"),
     ("gpt2/published", "gpt2-25", "0, of the last token", "", "forward/transformer.ln_f"),
+    ("bert/dropout", "D24", "kept values not divided", "embeddings", "forward/"),
+    ("bert/published", "A44", "each in the one before its own, of the keys", "", "forward/"),
+    ("electra/joint", "E01", "all token types 0", "generator", "forward/"),
+    ("roberta/published", "E03", "those of padding at 0", "", "forward/roberta.emb"),
+    ("bert/release", "A52", "all else is", "", "forward/bert.encoder.layer.1.output"),
+    ("bert/published", "O53", "every parameter's times 1024", "", "gradients/.*(weight|bias)"),
     ("bert/published", "C10", "rounded to bfloat16", "layer 0 attention query", "forward/"),
 ]  # fmt: skip
 

@@ -905,6 +905,8 @@ HEADS = (
     ("the last two heads", lambda n: [*range(n - 2), n - 1, n - 2] if n > 1 else [0]),
     ("the first and the last head", lambda n: [n - 1, *range(1, n - 1), 0] if n > 1 else [0]),
     ("all heads, the last first,", lambda n: [*range(n)][::-1]),
+    ("all heads, each in the one before its own,", lambda n: [*range(1, n), 0]),
+    ("all heads, each in the one behind its own,", lambda n: [n - 1, *range(n - 1)]),
 )
 
 # ---- Entries ---------------------------------------------------------------------------------------------------------

@@ -337,6 +337,12 @@ def _learnt_times(words: str, name: str, leaves: tuple[str, ...], value: float) 
     return with_single(swap(what, name, learnt(name, leaves, edit), section=GRADIENTS))
 
 
+def _all_times(steps: bool, value: float) -> Callable:
+    """Every parameter's gradient multiplied, as by a loss scale that is kept; steps: for the optimizer, too."""
+    what = f"every parameter's times {solving.shown(value)}{', in each step' if steps else ''}"
+    return handed_out(what, lambda grads, _: {name: value * g for name, g in grads.items()}, steps=steps)
+
+
 # ---- Micro-batches ---------------------------------------------------------------------------------------------------
 def _by_text(subject: Subject) -> list[dict[str, Array]]:
     """The parameters' gradients of each text of the first batch, as a batch of its own."""
@@ -462,6 +468,8 @@ entry(
         *(_learnt_times(*of, value) for value in (2, 0.5) for of in (
             ("weight and bias", "linear", BOTH), ("γ and β", "layer_norm", BOTH),
             ("γ", "layer_norm", BOTH[:1]), ("β", "layer_norm", BOTH[1:]))),
+        *(solving.solvable(partial(_all_times, steps), 1024.0, (65536.0, 128.0, 2.0, 0.5, -1.0), 1.0, least=-1e9)
+          for steps in (False, True)),
         *(everywhere(solving.solvable(partial(times_on_its_way, name, where), 0.5, (2.0, -1.0, 0.1), 1.0, least=-1e6))
           for name, where in (("embeddings", ".*"), ("encoder_layer", ".*"), ("pre_norm_layer", ".*"), ("pooler", ".*"),
                               ("mlm_head", ".*"), ("linear", r"encode\.\w+|.*head(\.\w+)?"))),

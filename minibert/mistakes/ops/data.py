@@ -361,13 +361,13 @@ def _scaled_dropout(what: str, multiplier: Callable[[float], float]) -> Callable
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         if not _has_dropout(subject):
             return []
-        one, attending = hidden(subject, at)[0], probs(subject, at)
+        (one, *single), attending = hidden(subject, at), probs(subject, at)
         if not attending:  # a network without attention
-            return [Mutant(what, one.change)]
+            return [Mutant(what, one.change), *single]
         other = attending[0]
         return [
             Mutant(what, lambda s: other.change(one.change(s))),
-            Mutant(what, one.change, "hidden dropout"),
+            Mutant(what, one.change, "hidden dropout", inside=tuple(single)),
             Mutant(what, other.change, "attention dropout"),
         ]
 

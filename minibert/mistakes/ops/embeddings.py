@@ -430,6 +430,8 @@ entry(
     "output", "BERT-EMB-3", families=("bert", "albert", "electra", "deberta", "xlnet"),
     mutants=[
         with_types(batch("all token types 0", _types)),
+        only("electra", with_types(swap("all token types 0", "embedding", edited(
+            ops.embedding, lambda given: {"ids": np.zeros_like(given["ids"])}), r".*\.token_type"))),
         looked_up("token_type", swap("no token types added", "embeddings", summed({"token_type": 0}))),
         typeless,
     ],
@@ -446,6 +448,8 @@ entry(
                                       lambda b, c, first=first: _counted(_plain(b, c), first, 0)))
             for first in (0, 1)
         ),
+        only("roberta", positions("those of padding at 0",
+                                  lambda b, c: _counted(_plain(b, c), c.pad_token_id + 1, 0))),
         only("roberta", positions("positions start at the padding id, padding's too",
                                   lambda b, c: _counted(_plain(b, c), c.pad_token_id, c.pad_token_id))),
         *(

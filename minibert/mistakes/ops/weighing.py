@@ -354,6 +354,10 @@ def _by_id(b: dict, config: Any) -> dict[str, Array]:
     return masked_by(b, present(b) * (b["input_ids"] != (config.pad_token_id or 0)))
 
 
+def _by_id_alone(b: dict, config: Any) -> dict[str, Array]:
+    return masked_by(b, places_of(b) * (b["input_ids"] != (config.pad_token_id or 0)))
+
+
 def _shifted_mask(by: int) -> Callable:
     """The mask read so many places on, nothing beyond its end."""
     return lambda b, _: masked_by(b, np.pad(present(b), [(0, 0), (0, by)])[:, by:])
@@ -447,6 +451,7 @@ entry(
         only("bert", lambda subject, at: batch("tokens see their own segment alone", _own_segment)(subject, at)
              if "token_type_ids" in subject.batches[0] else []),
         batch("the padding's id within a text is not seen", _by_id),
+        batch("the padding's id is not seen, all else is", _by_id_alone),
         of_attention("padding's queries see nothing", replacement=queries_apart(), paths=SELF,
                      silent=UNCERTAIN_WEIGHTS),
     ],
