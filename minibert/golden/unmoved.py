@@ -12,6 +12,7 @@ from minibert.checkpoint.names import from_published, to_published
 
 Tensors = Mapping[str, np.ndarray]
 
+GRADIENTS = "gradients"
 FAR = 10  # times what moves most
 NO_GRADIENT = 1e-13  # of the whole gradient's largest entry
 # of optimizer states, as they are used
@@ -76,6 +77,12 @@ def _kind(key: str) -> tuple[str, str]:
     _, step, name = key.split("/", 2)
     slot = name.partition(".")[0]
     return step, slot if slot in SLOTS else ""
+
+
+def still(key: str, unmoved: Tensors) -> bool:
+    """Whether the key is the gradient of what only rounding moves: 0, and else what an order of summation leaves."""
+    section, _, name = key.partition("/")
+    return section == GRADIENTS and name in unmoved and bool(unmoved[name].all())
 
 
 def partly(key: str, unmoved: Tensors) -> bool:

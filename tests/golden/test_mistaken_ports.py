@@ -100,8 +100,9 @@ def test_verdicts_are_worth_what_the_page_says():
     assert SCORE.judged({"answers": [["A04"]]}, {"id": "x02", "answers": []}) == "wrong"  # what has no entry
 
 
-def test_the_blind_list_says_what_is_there():
-    blind = {plant["id"]: plant for plant in MAKE.plants(FOLDER / "blind.toml")}
+@pytest.mark.parametrize("name", ["blind.toml", "blind2.toml"])
+def test_a_blind_list_says_what_is_there(name):
+    blind = {plant["id"]: plant for plant in MAKE.plants(FOLDER / name)}
     assert not blind.keys() & PLANTS.keys()
     for plant in blind.values():
         named = [id for ids in (plant.get("near", ()), *plant.get("answers", ())) for id in ids]

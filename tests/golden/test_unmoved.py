@@ -61,6 +61,18 @@ def test_no_rounding_moves_a_parameter_farther_than_steps_do(key):
     assert [judged(bert, key, np.array(bert.tensor(key)) + far).status for far in (1e6, -10)] == ["wrong", "wrong"]
 
 
+def test_a_gradient_that_is_0_is_what_rounding_leaves_in_16_bits():
+    """And is judged where it is more than suspect, or where bits are many."""
+    bert = cases.read(cases.folder() / "bert" / "published")
+    key = "gradients/bert.encoder.layer.0.attention.self.key.bias"
+    found = []
+    for dtype, times in (("bfloat16", 8), ("bfloat16", 1000), ("float32", 8)):
+        far = times * compare.floor(bert.entries[key], dtype) * bert.entries[key].scale
+        row = next(r for r in compare.compare(bert, {key: bert.tensor(key) + far}, dtype) if r.key == key)
+        found.append(row.status)
+    assert found == ["exempt", "wrong", "suspect"]
+
+
 def test_nor_a_part_of_a_fused_one(case):
     array = np.array(case.tensor(KEY))
     array[D : 2 * D] += 1e3
