@@ -1262,8 +1262,8 @@ entry(
     "own knowledge", "output", "BERT-ATT-4",
     mutants=[made for what, rows in ROWS for made in (
         batch(what, lambda b, _, rows=rows: masked_by(b, rows(_given_mask(b)))),
-        whole(of_attention(what, replacement=edited(
-            lambda q, bias, _, rows=rows: {} if bias is None else {"bias": rows(bias)})))
+        only("bert gpt2", whole(of_attention(what, replacement=edited(
+            lambda q, bias, _, rows=rows: {} if bias is None else {"bias": rows(bias)}))))
     )],
 )  # fmt: skip
 entry(

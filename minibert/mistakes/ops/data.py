@@ -588,13 +588,22 @@ entry(
         undropped("no dropout before the classes of pairs", "dropout", "keep", r"\w+_(sentence|order)\.dropout"),
     ],
 )  # fmt: skip
+
+
+def _places(name: str) -> list[tuple[str, Callable]]:
+    """Moves by a place; those of positions that come twice nowhere."""
+    if name == "labels" or "sent" in name:
+        return []
+    return PLACES[::3] if name == "masked_lm_positions" else PLACES
+
+
 entry(
     "D34", "ids, segments or labels a place or a row off", "each token's own, and each text's",
     "own knowledge (shifted once too often; rows of another batch order)", "output", "DATA-1",
     when="labels of decoders moved by a place are gpt2-05 to gpt2-08",
     mutants=[
         *(batch(f"{name}: {what}", lambda b, _, name=name, edit=edit: {name: edit(b[name])})
-          for name in INPUTS for what, edit in (*ROWS, *(() if name == "labels" or "sent" in name else PLACES))),
+          for name in INPUTS for what, edit in (*ROWS, *_places(name))),
         batch("masked_lm_ids: what stands at their positions in the masked input",
               lambda b, _: {"masked_lm_ids": np.take_along_axis(b["input_ids"], b["masked_lm_positions"], 1)}),
     ],

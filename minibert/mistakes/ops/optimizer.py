@@ -627,7 +627,7 @@ entry(
 )  # fmt: skip
 entry(
     "O55", "clipped to another norm", "to the norm that the recipe says",
-    "own knowledge", "step", "OPT-CLIP-1",
+    "own knowledge", "step", "OPT-CLIP-1", cause_of=("O03",),  # what Adam's eps is, beside gradients that it scales
     mutants=[planned("clip_norm", "norm clipped to", (0.5, 0.1, 1.0, 2.0, 5.0, 10.0), least=1e-9)],
 )  # fmt: skip
 entry(
