@@ -19,7 +19,7 @@ from minibert.progress import over
 
 GAIN = 1.5  # times: how much nearer each further mistake comes, at least
 WIDEST = 4  # of those that come nearer so many are gone on with
-MOST = 4000  # runs
+MOST = 2500  # runs
 FEWEST = 32  # entries: several mistakes give any few numbers
 
 

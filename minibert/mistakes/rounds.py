@@ -42,7 +42,7 @@ class Memory:
     known: dict[int, tuple[Trial, np.ndarray, np.ndarray]] = field(default_factory=dict)
     values: dict[tuple, tuple] = field(default_factory=dict)
     spoilt: dict[tuple, bool] = field(default_factory=dict)
-    several: int = nearing.MOST
+    several: int = field(default_factory=lambda: nearing.MOST)
 
 
 class Round:
@@ -143,9 +143,10 @@ class Round:
         if self.runs.dtype not in WIDE:
             return []
         key, order, memory = self.foremost, self.order, self.memory
-        acting = [trial.found[-1] for trial in self.cover.acting(self.trials, key)]
+        trials = [trial for trial in self.trials if not trial.found[-1].mutant.rounds]
+        acting = [trial.found[-1] for trial in self.cover.acting(trials, key)]
         known, there = {id(one) for one in acting}, order.place_of(self.evidence.keys[key])
-        others = [trial.found[-1] for trial in self.trials if trial.listed]
+        others = [trial.found[-1] for trial in trials if trial.listed]
         others = [one for one in others if id(one) not in known and there in map(order.where.get, one.mutant.sites)]
         found, memory.several = nearing.nearing(self.cover, acting, others, key, memory.several)
         while parts := self.cover.parts(found):

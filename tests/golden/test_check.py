@@ -381,7 +381,8 @@ def test_a_tie_names_the_case_that_shows_one_of_them():
 def test_other_names_of_leaves_are_said(tmp_path):
     """gamma and beta of TensorFlow's norms."""
     norm, pooler = "gradients/bert.embeddings.LayerNorm", "forward/bert.pooler"
-    held = {f"{norm}.gamma": observed()[f"{norm}.weight"], pooler: observed()[pooler]}
+    case = cases.read("bert/probe")
+    held = {f"{norm}.gamma": case.tensor(f"{norm}.weight"), pooler: case.tensor(pooler)}
     got = found(written(tmp_path / "c.safetensors", held), "bert/probe")
     assert any(line.startswith("gamma read as weight: 1 tensor") for line in report.remarks(got))
     assert not any("beta" in line for line in report.remarks(got))

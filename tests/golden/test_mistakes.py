@@ -781,7 +781,7 @@ WAYS = [
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("name", "id", "words"), WAYS[:: 1 if EVERY_MUTANT else 3])
+@pytest.mark.parametrize(("name", "id", "words"), WAYS[:: 1 if EVERY_MUTANT else 6])
 def test_a_mistake_made_in_another_way_has_its_name(name, id, words):
     case = cases.read(name)
     mutant = next(m for m in CATALOGUE[id].mutants(case.subject(), sites(case.subject())) if words in m.what)

@@ -6,7 +6,7 @@ import pytest
 from minibert.golden import case as cases
 from minibert.golden import compare
 from minibert.golden.subject import observe
-from minibert.mistakes import CATALOGUE, diagnose, search, trials
+from minibert.mistakes import CATALOGUE, diagnose, nearing, search, trials
 from minibert.mistakes.evidence import Evidence
 
 
@@ -101,6 +101,7 @@ def test_a_later_step_of_16_bits_has_grown_where_the_first_is_right():
 def test_a_name_explains_all_that_is_wrong_in_what_it_replaces(monkeypatch):
     """What follows layer 0 fits that layer's being left out, but what layer 0 gave fits nothing."""
     monkeypatch.setattr(search, "MOST_PAIRS", 0)
+    monkeypatch.setattr(nearing, "MOST", 0)
     monkeypatch.setattr(trials, "CATALOGUE", {id: one for id, one in CATALOGUE.items() if id[0] in "LC"})
     case = cases.read("bert/published")
     out = next(m for m in CATALOGUE["L18"].mutants(case.subject()) if m.where == "layer 0")

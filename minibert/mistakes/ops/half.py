@@ -64,17 +64,17 @@ def half_normed(r: Callable[[Array], Array], each: bool) -> Replacement:
     return Replacement(layer_norm, layer_norm_backward, faithful=False)
 
 
-def half_losses(r: Callable[[Array], Array], logits: bool = True, losses: bool = True) -> Replacement:
-    """Cross-entropy whose logits, or log-softmax, or both, are in half precision; the mean is not."""
-    of_logits, of_losses = (r if logits else np.asarray), (r if losses else np.asarray)
+def half_losses(r: Callable[[Array], Array], taken: bool = True, losses: bool = True) -> Replacement:
+    """Cross-entropy whose logits (taken), or log-softmax, or both, are in half precision; the mean is not."""
+    of_logits, of_losses = (r if taken else np.asarray), (r if losses else np.asarray)
 
-    def cross_entropy(z: Array, **given: Any) -> tuple[Array, Cache]:
-        _, c = ops.cross_entropy(of_logits(z), **given)
-        rows = of_logits(z).reshape(len(c["labels"]), -1)
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        _, c = ops.cross_entropy(of_logits(logits), **given)
+        rows = of_logits(logits).reshape(len(c["labels"]), -1)
         largest = rows.max(-1)
         logs = np.log(np.exp(rows - largest[:, None]).sum(-1)) + largest
         each = of_losses(logs - rows[np.arange(len(rows)), c["labels"]])
-        return np.asarray((c["weights"] * each).sum(), z.dtype), c
+        return np.asarray((c["weights"] * each).sum(), logits.dtype), c
 
     def cross_entropy_backward(dy: Array, c: Cache) -> Array:
         weights = of_losses(dy * c["weights"]) / (dy or 1)
@@ -86,13 +86,13 @@ def half_losses(r: Callable[[Array], Array], logits: bool = True, losses: bool =
 def half_steps(r: Callable[[Array], Array]) -> Replacement:
     """Cross-entropy whose log-softmax is in half precision, every step of it rounded."""
 
-    def cross_entropy(z: Array, **given: Any) -> tuple[Array, Cache]:
-        _, c = ops.cross_entropy(r(z), **given)
-        rows = r(z).reshape(len(c["labels"]), -1)
+    def cross_entropy(logits: Array, **given: Any) -> tuple[Array, Cache]:
+        _, c = ops.cross_entropy(r(logits), **given)
+        rows = r(logits).reshape(len(c["labels"]), -1)
         rows = r(rows - rows.max(-1, keepdims=True))
         logs = r(np.log(r(r(np.exp(rows)).sum(-1))))
         each = r(logs - rows[np.arange(len(rows)), c["labels"]])
-        return np.asarray((c["weights"] * each).sum(), z.dtype), c
+        return np.asarray((c["weights"] * each).sum(), logits.dtype), c
 
     return Replacement(cross_entropy, lambda dy, c: r(ops.cross_entropy_backward(dy, c)), faithful=False)
 

@@ -309,6 +309,9 @@ def annotated() -> Replacement:
     return Replacement(layer_norm, own.backward)
 
 
+SUMS = r"(forward|gradients)/encode\.encoder\.\d+\.(attention|feed_forward)\.add_norm"  # or what the norm gives
+
+
 def pre_norm(norm: Replacement | None = None) -> Replacement:
     """x + Drop(attention(LN(x))), then a + Drop(feed_forward(LN(a))); norm: in the place of LN."""
     normed, normed_backward = (norm.forward, norm.backward) if norm else (ops.layer_norm, ops.layer_norm_backward)
@@ -883,13 +886,13 @@ entry(
     "annotated-transformer#13, #92", "output", "BERT-ENC-1",
     families=("bert", "roberta", "albert", "transformer", "bart", "gpt", "xlm", "audio_bert"),
     mutants=[
-        swap("the norm comes before each sub-layer", "encoder_layer", pre_norm()),
+        swap("the norm comes before each sub-layer", "encoder_layer", pre_norm(), silent=SUMS),
         swap("the norm comes before each sub-layer, with an eps of 1e-6 added to the deviation, which divides by n - 1",
-             "encoder_layer", pre_norm(annotated()), also=("L03", "L04")),
+             "encoder_layer", pre_norm(annotated()), also=("L03", "L04"), silent=SUMS),
         swap("the norm comes before each sub-layer of the decoder", "decoder_layer", Replacement(
             _plain(layers.pre_norm_decoder_layer), _plain(layers.pre_norm_decoder_layer_backward))),
         swap("the norm comes before each sub-layer, and the residual is what it gives", "encoder_layer",
-             rewired(NORMED, NORMED), also=("L09",)),
+             rewired(NORMED, NORMED), also=("L09",), silent=SUMS),
     ],
 )  # fmt: skip
 entry(
