@@ -616,6 +616,7 @@ def test_a_right_candidate_is_right():
     assert diagnose(case, candidate, "float32").kind == "right"
 
 
+@EXHAUSTIVE
 def test_what_nobody_knows_gets_no_name():
     """A factor of 1.01 on one product: only the first divergence is told."""
     case = cases.read("bert/published")
@@ -799,6 +800,7 @@ def one(subject, id, what, where):
     return next(m for m in every if (m.what, m.where) == (what, where))
 
 
+@EXHAUSTIVE
 def test_what_has_no_gradient_tells_a_tie_apart():
     """A norm without its bias, and one whose bias was not found: where no gradient of it is handed out, the first."""
     case = cases.read("bert/published")
@@ -810,6 +812,7 @@ def test_what_has_no_gradient_tells_a_tie_apart():
     assert diagnose(case, given, "float32").ids == ["L24"]
 
 
+@EXHAUSTIVE
 def test_a_mistake_in_one_place_is_no_other_s_that_is_tried_everywhere_first():
     """No norm of an attention is a feed-forward that reads the sum before it, in what comes out."""
     case = cases.read("bert/published")
