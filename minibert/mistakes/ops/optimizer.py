@@ -648,7 +648,6 @@ unlisted(
 )
 
 
-
 def _any_adam(what: str, step: Callable, after: bool = False, betas: tuple[float, float] = (BETA1, BETA2)) -> Callable:
     """Adam with step(m, v, t, g, p, eps, lr, decay) for what is taken away; after: the decay is of what is left."""
 
@@ -676,8 +675,8 @@ def _any_adam(what: str, step: Callable, after: bool = False, betas: tuple[float
     return maker
 
 
-def _stale(what: str, before: int) -> Callable:
-    """A step by the moments as they were before this gradient, corrected by the update that is `before` earlier."""
+def _stepping(what: str, step: Callable[..., Array], **parts: Any) -> Callable:
+    """Adam whose step is step(name, state, path, g, m, v), which writes the moments, too."""
 
     def maker(subject: Subject, at: Any) -> list[Mutant]:
         name = subject.optimizer["name"]
@@ -688,14 +687,23 @@ def _stale(what: str, before: int) -> Callable:
             state["step"] += 1
             flat = [tree.flatten(t) for t in (params, grads, *(state[slot] for slot in _slots(state)))]
             for path, p in flat[0].items():
-                g, m, v = (f[path] for f in flat[1:])
-                step = RIGHT[name](m, v, max(1, state["step"] - before), EPS[name])
-                m[...], v[...] = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g * g
-                p[...] = p - lr * (step + (decay or {}).get(path, 0.0) * p)
+                u = step(name, state, path, *(f[path] for f in flat[1:]))
+                p[...] = p - lr * (u + (decay or {}).get(path, 0.0) * p)
 
-        return part(what, update=update)(subject, at)
+        return part(what, update=update, **parts)(subject, at)
 
     return maker
+
+
+def _stale(what: str, before: int) -> Callable:
+    """A step by the moments as they were before this gradient, corrected by the update that is `before` earlier."""
+
+    def step(name: str, state: dict, path: str, g: Array, m: Array, v: Array) -> Array:
+        u = RIGHT[name](m, v, max(1, state["step"] - before), EPS[name])
+        m[...], v[...] = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * g * g
+        return u
+
+    return _stepping(what, step)
 
 
 def _lamb(m: Array, v: Array, t: int, g: Array, p: Array, right: Callable) -> Array:
@@ -754,23 +762,11 @@ def _moments(what: str, second: Callable | None = None, first: Callable | None =
 def _own_moments(what: str, of: Callable[..., tuple[Array, Array]], **parts: Any) -> Callable:
     """Adam whose moments are of(state, path, g, m, v)."""
 
-    def maker(subject: Subject, at: Any) -> list[Mutant]:
-        name = subject.optimizer["name"]
-        if name not in EPS:
-            return []
+    def step(name: str, state: dict, path: str, g: Array, m: Array, v: Array) -> Array:
+        m[...], v[...] = of(state, path, g, m, v)
+        return RIGHT[name](m, v, state["step"], EPS[name])
 
-        def update(params: Any, grads: Any, state: dict, *, lr: float, decay: Any = None) -> None:
-            state["step"] += 1
-            flat = [tree.flatten(t) for t in (params, grads, *(state[slot] for slot in _slots(state)))]
-            for path, p in flat[0].items():
-                g, m, v = (f[path] for f in flat[1:])
-                m[...], v[...] = of(state, path, g, m, v)
-                step = RIGHT[name](m, v, state["step"], EPS[name])
-                p[...] = p - lr * (step + (decay or {}).get(path, 0.0) * p)
-
-        return part(what, update=update, **parts)(subject, at)
-
-    return maker
+    return _stepping(what, step, **parts)
 
 
 def _begun(what: str, which: tuple[str, ...]) -> Callable:
@@ -1259,7 +1255,6 @@ def times_on_its_way(name: str, where: str, value: float) -> Callable:
     pair = Replacement(forward, lambda dy, c: backward(dy * dy.dtype.type(value), c), faithful=False)
     return swap(f"what comes back to the {name.replace('_', ' ').replace('mlm', 'MLM')} times {solving.shown(value)}",
                 name, pair, where, section=GRADIENTS)  # fmt: skip
-
 
 
 entry(
