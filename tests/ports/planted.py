@@ -157,6 +157,13 @@ def zero_row(row):
     return edit
 
 
+def rows_exchanged(w):
+    """The second and the fifth row in each other's place."""
+    order = np.arange(len(w))
+    order[[1, 4]] = 4, 1
+    return w[order]
+
+
 def dropped_before_norm(p, path):
     ids = p.inputs["input_ids"]
     word = port.lookup(p, ids, f"{path}.word_embeddings")
@@ -928,6 +935,9 @@ LOADING = {
     ),
     "one_row_of_a_matrix_zero": forward(
         None, f"{LAYER[2]}.intermediate.dense", weights=changed(f"{LAYER[2]}.intermediate.dense.weight", zero_row(3))
+    ),
+    "two_rows_of_a_matrix_exchanged": forward(
+        None, f"{LAYER[1]}.intermediate.dense", weights=changed(f"{LAYER[1]}.intermediate.dense.weight", rows_exchanged)
     ),
     "two_layers_swapped": forward(None, f"{SELF[0]}.query", weights=exchanged(LAYER[0], LAYER[1])),
     "layer_2_left_out": forward(
