@@ -157,6 +157,10 @@ def zero_row(row):
     return edit
 
 
+def row_doubled(w):
+    return w * (1.0 + (np.arange(len(w)) == 3))[:, None]
+
+
 def rows_exchanged(w):
     """The second and the fifth row in each other's place."""
     order = np.arange(len(w))
@@ -936,12 +940,15 @@ LOADING = {
     "one_row_of_a_matrix_zero": forward(
         None, f"{LAYER[2]}.intermediate.dense", weights=changed(f"{LAYER[2]}.intermediate.dense.weight", zero_row(3))
     ),
+    "one_row_of_a_matrix_doubled": forward(
+        None, f"{SELF[1]}.key", weights=changed(f"{SELF[1]}.key.weight", row_doubled)
+    ),
     "two_rows_of_a_matrix_exchanged": forward(
         None, f"{LAYER[1]}.intermediate.dense", weights=changed(f"{LAYER[1]}.intermediate.dense.weight", rows_exchanged)
     ),
     "two_layers_swapped": forward(None, f"{SELF[0]}.query", weights=exchanged(LAYER[0], LAYER[1])),
     "layer_2_left_out": forward(
-        None,
+        "C16",
         f"{SELF[2]}.query",
         weights=lambda ws, config: ws | {n.replace("layer.1", "layer.2"): w for n, w in ws.items() if LAYER[1] in n},
     ),
