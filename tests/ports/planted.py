@@ -946,7 +946,10 @@ LOADING = {
     "two_rows_of_a_matrix_exchanged": forward(
         None, f"{LAYER[1]}.intermediate.dense", weights=changed(f"{LAYER[1]}.intermediate.dense.weight", rows_exchanged)
     ),
-    "two_layers_swapped": forward(None, f"{SELF[0]}.query", weights=exchanged(LAYER[0], LAYER[1])),
+    "one_bias_backwards": forward(
+        None, f"{LAYER[0]}.output.dense", weights=changed(f"{LAYER[0]}.output.dense.bias", lambda b: b[::-1].copy())
+    ),
+    "two_layers_swapped": forward("C17", f"{SELF[0]}.query", weights=exchanged(LAYER[0], LAYER[1])),
     "layer_2_left_out": forward(
         "C16",
         f"{SELF[2]}.query",
