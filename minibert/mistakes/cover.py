@@ -123,9 +123,12 @@ class Cover:
         """The trials; those that leave far less than the right model are judged by their own rounding."""
         far = {id(t): worst((t.residuals / self.right.residuals)[self.moved(t) & self.wrong]) for t in trials}
         close = [t for t in trials if 0 < far[id(t)] <= 1 / BETTER and not self._settles(t)]
-        close = sorted(close, key=lambda t: worst(t.residuals[self.moved(t)]))[:RETRIED]
-        better = {id(t): self.runs.by_own_noise(t, self.evidence) for t in close}
-        return [better.get(id(t)) or t for t in trials]
+        moved = {id(t): self.moved(t) & self.wrong for t in close}
+        close.sort(key=lambda t: (-np.count_nonzero(moved[id(t)]), worst(t.residuals[moved[id(t)]])))
+        better = {id(t): self.runs.by_own_noise(t, self.evidence) for t in close[:RETRIED]}
+        # what leaves far less than its own rounding is not what was rounded
+        better = {at: t for at, t in better.items() if t and t.residuals[self.first_changed(t)] > 1 / SUSPECT}
+        return [better.get(id(t), t) for t in trials]
 
     def _own(self, trial: Trial) -> Trial:
         """The trial, judged by its own rounding where that of the right model does not explain all of it."""
