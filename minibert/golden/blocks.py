@@ -98,19 +98,24 @@ def _held(table: Iterable[tuple], keys: Mapping[str, Key]) -> Mapping[Key, Mappi
     return found
 
 
+class Ended(Exception):
+    """A run was ended before its end."""
+
+
 class Forced:
     """A run whose every call is given the candidate's tensors that stand before it.
 
     at: `calls` of the right subject. swaps: pairs (forward, backward) in the place of calls; nothing is given within
     those of ops, and within those of blocks what has the same path. backward: False for the forward pass alone. like: a
     run, kept for this, with these tensors and maybe more, and no swaps but some of these: calls that are given what
-    they were given there are not computed again. computed: by key, in the case's shapes, what each call gave, the loss
-    and the gradients.
+    they were given there are not computed again. ends: whether the backward of this call, which gave this, is to be the
+    last. computed: by key, in the case's shapes, what each call gave, the loss and the gradients; {} where it ended.
     """
 
     def __init__(
         self, subject: Subject, tensors: Mapping[str, np.ndarray], at: Calls, swaps: Mapping[Key, Any] = NOTHING,
         backward: bool = True, like: "Forced | None" = None, kept: bool = False,
+        ends: Callable[[Key, Any], bool] | None = None,
     ):  # fmt: skip
         if like and any(like.at.held.get(key) for key in like.several):
             like = None  # what it has of these is not known
@@ -121,7 +126,11 @@ class Forced:
         self.blocks = {key for key in swaps if key[-1][0] in BLOCKS}
         self.several = {*like.several} if like else set()  # calls of which a replaced block wants two gradients
         self.apart: set[Key] = set()  # calls within replaced blocks that are others than the right subject's
-        self.computed = self._run(subject, backward)
+        self.ends = ends
+        try:
+            self.computed = self._run(subject, backward)
+        except Ended:
+            self.computed = {}
 
     def _without(self, keys: set[str]) -> set[Key]:
         """The calls that were given these tensors."""
@@ -262,6 +271,8 @@ class Forced:
             result = f(dy, c)
         if self.kept:
             self.backwards[key] = dy, _copied(result)
+        if self.ends and self.ends(key, result):
+            raise Ended
         return result
 
     def _within(self, key: Key, half: Callable, *args: Any, **constants: Any) -> Any:

@@ -16,6 +16,7 @@ from minibert.mistakes.words import Found
 MOST = 16  # of those that explain the same, so many are told apart
 MANY = 16  # numbers of a tensor, of which the root mean square says something
 CLEARLY, SLIGHTLY, LEAST = 2, 1.25, 0.1  # times as much left, times not more, floors below which all is nothing
+ALL = 1e4  # times less than the right model leaves: nothing explains better what leaves but a few floors
 RETRIED = 8  # mutants just beyond SUSPECT whose own noise is measured
 
 
@@ -103,7 +104,7 @@ class Cover:
             cut, at = len(self.right.found), self.explained(same[0]) & self.left
             parts.append(part := grouped(self.runs, same, self.evidence, cut, at))
             chosen = next(trial for trial in same if trial.found[cut:] == part.found)
-            self.loose |= self.explained(chosen) & self.left & (self._own(chosen).residuals > EXPLAINED)
+            self.loose |= self.explained(chosen) & self.left & self._nearly(chosen)
             self.left &= ~(self.explained(chosen) | self.hushed(chosen))
         return parts
 
@@ -137,6 +138,10 @@ class Cover:
         if id(trial) not in self.own:
             self.own[id(trial)] = trial, self.runs.by_own_noise(trial, self.evidence) or trial
         return self.own[id(trial)][1]
+
+    def _nearly(self, trial: Trial) -> np.ndarray:
+        """The tensors that a value, or another mutant, may explain better."""
+        return self._own(trial).residuals > np.maximum(EXPLAINED, self.right.residuals / ALL)
 
     def _settles(self, trial: Trial) -> bool:
         """Whether it explains all that it changes."""

@@ -23,6 +23,7 @@ from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, Walk, cast, observe, stepped
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mistake, Mutant
+from minibert.mistakes.ending import Ending, Endings
 from minibert.mistakes.evidence import Evidence, worst
 from minibert.mistakes.swap import Site, Swaps, local, sites
 from minibert.mistakes.words import Found
@@ -109,6 +110,7 @@ class Trials:
         self.walk = Walk()
         self.base: Combined = ()  # what is run with everything
         self.kept: dict[tuple[int, ...], tuple[Tensors, Combined, blocks.Forced | None]] = {}  # see `like`
+        self.endings: Endings | None = None  # of the last base
         self.beside: dict[tuple, tuple] = {}  # runs of what stands beside mutants that round
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
 
@@ -171,9 +173,24 @@ class Trials:
         """
         cut = len(self.base)
         each = (found for found in each if len(found) < cut + 2 or not any(one.mutant.rounds for one in found[cut:]))
-        trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
-        held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
+        trials = (self._shortly(found, evidence) for found in over(each, TRIED, total) if not self.late())
+        held = (t for t in trials if t is not None and (t.flat is None or not evidence.loses(t.flat)))
         return [replace(trial, flat=None) for trial in held if says_enough(trial)]
+
+    def _shortly(self, found: Combined, evidence: Evidence) -> Trial | None:
+        """The trial. Of a run that ended early the residual of the gradient at which it did, the others the base's."""
+        like = self._like(found)
+        if like is None or any(m.free or m.after or m.silent or m.rounds for m in (one.mutant for one in found)):
+            return self.trial(found, evidence)
+        if self.endings is None or self.endings.run is not like or self.endings.evidence is not evidence:
+            self.endings = Endings(like, evidence)
+        ending = Ending(self.endings) if self.endings.at else None
+        tensors = self._forced(found, evidence, self.subject, ending)
+        if ending is None or ending.number is None:
+            return self.free(found, evidence) if tensors is None else self._held(found, tensors, evidence)
+        residuals = self.endings.left.copy()
+        residuals[ending.number] = ending.residual
+        return Trial(found, residuals)
 
     def _held(
         self, found: Combined, tensors: Tensors, evidence: Evidence, forced: bool = True, steps: tuple[int, ...] = ()
@@ -191,18 +208,21 @@ class Trials:
         right = self.beside[key][0]
         return Trial(found, evidence.residuals(flat) if right is None else evidence.mostly(flat, right), flat)
 
-    def _forced(self, found: Combined, evidence: Evidence, subject: Subject) -> Tensors | None:
+    def _forced(
+        self, found: Combined, evidence: Evidence, subject: Subject, ending: Ending | None = None
+    ) -> Tensors | None:  # fmt: skip
         self.tried += 1
         backward = len(evidence.keys) > len(self.forward.keys)
 
         def compute() -> Tensors:
             like = self._like(found) if subject is self.subject else None
-            return _written(found, self._run(found, subject, backward, like).computed)
+            return _written(found, self._run(found, subject, backward, like, ends=ending).computed)
 
         return _computed(found, compute)
 
     def _run(
-        self, found: Combined, subject: Subject, backward: bool, like: blocks.Forced | None, kept: bool = False
+        self, found: Combined, subject: Subject, backward: bool, like: blocks.Forced | None, kept: bool = False,
+        ends: Ending | None = None,
     ) -> blocks.Forced:  # fmt: skip
         edited = changed(subject, found)
         renamed = edited.config is not subject.config and self._names(edited) != self._names(subject)
@@ -211,7 +231,7 @@ class Trials:
         edited = replace(edited, around=tuple(f for f in edited.around if not isinstance(f, Swaps)))
         like = None if renamed or edited.around else like
         at = blocks.calls(edited) if renamed else self.calls
-        return blocks.Forced(edited, self._given(found), at, swaps, backward, like, kept)
+        return blocks.Forced(edited, self._given(found), at, swaps, backward, like, kept, like and ends)
 
     def _given(self, found: Combined) -> Tensors:
         """The candidate's tensors of which these mutants say something."""

@@ -1,0 +1,90 @@
+"""Where a run of a mutant may end: at the first gradient that it changes, where that is far from the candidate's.
+
+Where parameters' gradients alone are given, the first of them that a mutant changes is to be explained, or the mutant
+explains nothing (`cover`). Most show there that they don't, and the rest of their backward need not be run.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minibert.golden.blocks import Forced
+from minibert.mistakes.evidence import Evidence
+from minibert.trace import Key
+
+FAR = 64_000  # floors: no rounding, and no mutant's own
+MOVED = 1e-6  # of what was left: what changes by more is another number
+
+
+class Endings:
+    """The gradients that single calls of a run give, where no tensor that is made later precedes them in the evidence.
+
+    left: what the run leaves of each tensor; at: of a call's backward the gradients, by where they stand in its result.
+    """
+
+    def __init__(self, run: Forced, evidence: Evidence):
+        self.run, self.evidence = run, evidence
+        self.left = evidence.residuals(evidence.flat(run.computed))
+        self.units = np.maximum(evidence.scales, np.finfo(float).tiny) * evidence.floors
+        numbers = {id(run.computed[key]): i for i, key in enumerate(evidence.keys) if key in run.computed}
+        found: dict[int, tuple[Key, tuple]] = {}
+        for key, (_, result) in run.backwards.items():
+            for path, array in _arrays(result):
+                if (i := numbers.get(id(array))) is not None:
+                    found.setdefault(i, (key, path))
+        later = min({*range(len(evidence.keys))} - {*found}, default=len(evidence.keys))  # what several calls give
+        self.at: dict[Key, list[tuple[tuple, int, float]]] = {}
+        for i, (key, path) in reversed(found.items()):
+            if i < later:
+                later = i
+                left = self.residual(i, run.computed[evidence.keys[i]])
+                self.at.setdefault(key, []).insert(0, (path, i, left))
+
+    def residual(self, number: int, array: np.ndarray) -> float:
+        """How far the candidate's tensor of that number lies from this, over the floor."""
+        start = self.evidence.starts[number]
+        values = self.evidence.values[start : start + self.evidence.sizes[number]]
+        return float(np.abs(values - np.reshape(array, -1)).max() / self.units[number])
+
+
+class Ending:
+    """Of one run: number, residual: of the gradient at which it ends; number None as long as it doesn't."""
+
+    def __init__(self, endings: Endings):
+        self.endings, self.over = endings, False
+        self.number, self.residual = None, 0.0
+
+    def __call__(self, key: Key, result: Any) -> bool:
+        """Whether it ends behind this call's backward."""
+        for path, number, before in () if self.over else self.endings.at.get(key, ()):
+            array = _follow(result, path)
+            if np.shape(array) != self.endings.evidence.shapes[number]:
+                self.over = True
+                return False
+            after = self.endings.residual(number, array)
+            if not abs(after - before) <= MOVED * (1 + before):
+                self.over = True
+                if after > FAR:
+                    self.number, self.residual = number, after
+                return after > FAR
+        return False
+
+
+def _arrays(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, np.ndarray]]:
+    """Each array of a tree of dicts, lists and tuples, with the keys that lead there."""
+    if isinstance(tree, np.ndarray):
+        yield path, tree
+    elif isinstance(tree, dict | list | tuple):
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from _arrays(value, (*path, key))
+
+
+def _follow(tree: Any, path: tuple) -> Any:
+    """What these keys lead to, None where they lead nowhere."""
+    for key in path:
+        try:
+            tree = tree[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return tree
