@@ -4,7 +4,7 @@ Where parameters' gradients alone are given, the first of them that a mutant cha
 explains nothing (`cover`). Most show there that they don't, and the rest of their backward need not be run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,34 +41,38 @@ class Endings:
                 left = self.residual(i, run.computed[evidence.keys[i]])
                 self.at.setdefault(key, []).insert(0, (path, i, left))
 
-    def residual(self, number: int, array: np.ndarray) -> float:
-        """How far the candidate's tensor of that number lies from this, over the floor."""
+    def residual(self, number: int, array: np.ndarray, of: Callable = np.max) -> float:
+        """How far the candidate's tensor of that number lies from this, at most or in the middle, over the floor."""
         start = self.evidence.starts[number]
         values = self.evidence.values[start : start + self.evidence.sizes[number]]
-        return float(np.abs(values - np.reshape(array, -1)).max() / self.units[number])
+        return float(of(np.abs(values - np.reshape(array, -1))) / self.units[number])
 
 
 class Ending:
-    """Of one run: number, residual: of the gradient at which it ends; number None as long as it doesn't."""
+    """Of one run: number, residual: of the gradient at which it ends; number None as long as it doesn't. silent: of
+    which keys it says nothing; rounds: of what rounds most entries are far, and not one that fell the other way.
+    """
 
-    def __init__(self, endings: Endings):
-        self.endings, self.over = endings, False
+    def __init__(self, endings: Endings, silent: Callable[[str], Any] | None = None, rounds: bool = False):
+        self.endings, self.silent, self.rounds, self.over = endings, silent, rounds, False
         self.number, self.residual = None, 0.0
 
     def __call__(self, key: Key, result: Any) -> bool:
         """Whether it ends behind this call's backward."""
         for path, number, before in () if self.over else self.endings.at.get(key, ()):
-            array = _follow(result, path)
-            if np.shape(array) != self.endings.evidence.shapes[number]:
+            array, evidence = _follow(result, path), self.endings.evidence
+            if self.silent and self.silent(evidence.keys[number]):
+                continue
+            if np.shape(array) != evidence.shapes[number]:
                 self.over = True
-                return False
+                break
             after = self.endings.residual(number, array)
             if not abs(after - before) <= MOVED * (1 + before):
                 self.over = True
-                if after > FAR:
+                if (self.endings.residual(number, array, np.median) if self.rounds else after) > FAR:
                     self.number, self.residual = number, after
-                return after > FAR
-        return False
+                break
+        return self.number is not None
 
 
 def _arrays(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, np.ndarray]]:

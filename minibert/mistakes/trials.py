@@ -179,12 +179,13 @@ class Trials:
 
     def _shortly(self, found: Combined, evidence: Evidence) -> Trial | None:
         """The trial. Of a run that ended early the residual of the gradient at which it did, the others the base's."""
-        like = self._like(found)
-        if like is None or any(m.free or m.after or m.silent or m.rounds for m in (one.mutant for one in found)):
+        like, mutants = self._like(found), [one.mutant for one in found]
+        if like is None or any(mutant.free or mutant.after for mutant in mutants):
             return self.trial(found, evidence)
         if self.endings is None or self.endings.run is not like or self.endings.evidence is not evidence:
             self.endings = Endings(like, evidence)
-        ending = Ending(self.endings) if self.endings.at else None
+        rounds = any(mutant.rounds for mutant in mutants)
+        ending = Ending(self.endings, self.silence(mutants), rounds) if self.endings.at else None
         tensors = self._forced(found, evidence, self.subject, ending)
         if ending is None or ending.number is None:
             return self.free(found, evidence) if tensors is None else self._held(found, tensors, evidence)
