@@ -16,6 +16,7 @@ from minibert.golden import answer, padding, unmoved
 INT8 = "int8"
 WORST = 0.25  # relative RMS of an output beyond which it is no rounding; its cosine is then about 0.97
 LIKE = 0.15  # up to which it may well be int8's
+LEAST = 1e-4  # that of some output of whatever was computed in int8
 
 
 class Grade(NamedTuple):
@@ -56,8 +57,9 @@ def _still(case: Any, key: str) -> np.ndarray | None:
 
 
 def outputs(found: list[Grade]) -> list[Grade]:
-    """What a model in int8 is for: its outputs, else all there is; the worst first."""
-    own = [grade for grade in found if grade.key.startswith("forward/")] or found
+    """What a model in int8 is for: its outputs; all there is where these were not computed in int8; the worst first."""
+    own = [grade for grade in found if grade.key.startswith("forward/")]
+    own = own if any(not grade.rms <= LEAST for grade in own) else found
     return sorted(own, key=lambda grade: np.inf if np.isnan(grade.rms) else grade.rms, reverse=True)
 
 

@@ -69,9 +69,10 @@ def looks(
     own = [row for row in rows if row.ratio is not None and row.status != "exempt" and row.floor > ROUNDOFF[dtype]]
     off = [row for row in own if (row.ratio if row.alone is None else row.alone) > EXPLAINED and row.status != "right"]
     everywhere = len(off) >= max(FEW, SHARE * len(own))
-    narrower = [name for name in PRECISIONS[PRECISIONS.index(dtype) + 1 :] if name != "float32"]
+    narrower = PRECISIONS[PRECISIONS.index(dtype) + 1 :]
     fine = [name for name in narrower if not any(row.status in BAD for row in judged(name))]
-    if "float16" not in fine and (everywhere or fine) and eight_bits():
+    fine = fine[:1] if fine[:1] == ["float32"] else fine
+    if {"float32", "float16"}.isdisjoint(fine) and (everywhere or fine) and eight_bits():
         fine.append("int8")
     return Looks(tuple(fine), everywhere) if fine else None
 

@@ -54,6 +54,8 @@ def diagnose(
         return Diagnosis("right", [], None, None, ["rounding explains every tensor"])
     if case.facts["kind"] == "generation":
         return going.diagnosis(case, candidate, dtype, first)
+    if _blank(case, candidate):
+        return words.unknown(first, "each tensor is one number throughout: none of them is what was computed")
     try:
         subject = case.subject()
     except InputError as error:
@@ -70,6 +72,14 @@ def diagnose(
                 own = found.first_divergence in candidate
                 return found if own else replace(found, first_divergence=first.key)
         return _Search(case, subject, candidate, dtype, rows, first, seconds).diagnosis(declared)
+
+
+def _blank(case: Case, candidate: Mapping[str, Any]) -> bool:
+    """Whether each computed tensor is one number throughout, where another is due."""
+    computed = (key for key in candidate if case.entries[key].role not in ("weight", "input"))
+    arrays = {key: array for key in computed if (array := np.asarray(candidate[key])).size > 1}
+    blank = all((array == array.flat[0]).all() for array in arrays.values())
+    return blank and any(np.ptp(case.tensor(key)) > 0 for key in arrays)
 
 
 def _unlearnt(case: Case, subject: Subject, candidate: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minibert.golden import case as cases
+from minibert.golden import unmoved
 from minibert.mistakes.catalogue import CATALOGUE
 
 FOLDER = Path(__file__).resolve().parents[2] / "reference" / "mistaken_ports"
@@ -69,11 +71,14 @@ def test_a_right_twin_is_right(name):
 
 
 def _again(name, tolerance):
+    """The dump made anew is the stored one, but for what only rounding moves, which each processor moves elsewhere."""
     found, stored = MAKE.dump(PLANTS[name]), DUMPS.whole(ENTRIES[name])
     assert found.keys() == stored.keys()
+    case = cases.read(DUMPS.GOLDEN / ENTRIES[name]["case"])
     for key, value in found.items():
         scale = np.abs(stored[key]).max(initial=1e-3)
-        np.testing.assert_allclose(value, stored[key], rtol=0, atol=tolerance * scale, err_msg=key)
+        got, due = (unmoved.settled(key, array, case.tensor, case.unmoved) for array in (value, stored[key]))
+        np.testing.assert_allclose(got, due, rtol=0, atol=tolerance * scale, err_msg=key)
 
 
 @pytest.mark.parametrize("name", [name for name in ENTRIES if name.startswith("ng")][::4])
@@ -100,7 +105,7 @@ def test_verdicts_are_worth_what_the_page_says():
     assert SCORE.judged({"answers": [["A04"]]}, {"id": "x02", "answers": []}) == "wrong"  # what has no entry
 
 
-@pytest.mark.parametrize("name", ["blind.toml", "blind2.toml"])
+@pytest.mark.parametrize("name", ["blind.toml", "blind2.toml", "blind3.toml"])
 def test_a_blind_list_says_what_is_there(name):
     blind = {plant["id"]: plant for plant in MAKE.plants(FOLDER / name)}
     assert not blind.keys() & PLANTS.keys()
