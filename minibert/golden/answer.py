@@ -203,7 +203,8 @@ def _unknown(report: Any) -> str:
     """Where to look, by what the block of the first divergence gives by itself."""
     row: Row | None = report.first
     if report.looks is not None:
-        return f"if you compute in {report.looks}, say so: {' or '.join(f'--dtype {name}' for name in report.looks.names)}"
+        asked = " or ".join(f"--dtype {name}" for name in report.looks.names)
+        return f"if you compute in {report.looks}, say so: {asked}"
     if row is None or row.status in ("nan", "shape") or row.alone is None:
         return "repair it first: what follows is its consequence (`minibert docs PORTING`)"
     if row.alone <= EXPLAINED:

@@ -112,7 +112,7 @@ def test_a_blind_list_says_what_is_there(name):
     for plant in blind.values():
         named = [id for ids in (plant.get("near", ()), *plant.get("answers", ())) for id in ids]
         assert all(id in CATALOGUE for id in named), plant["id"]
-        assert sum(name in plant for name in ("answers", "near", "of", "right")) == 1
+        assert sum(name in plant for name in ("answers", "near", "of", "right")) <= 1  # none: nothing comes near
         for id in plant.get("of", ()):
             assert all(edit in plant["edits"] for edit in blind[id]["edits"])
 
