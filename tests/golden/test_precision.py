@@ -163,6 +163,17 @@ def test_what_is_computed_in_bfloat16_and_not_stored_so_is_said(tmp_path):
     assert checking.report_of("bert/published", file, dtype="bfloat16").code == 0
 
 
+def test_float32_within_float64_is_said(tmp_path):
+    """A port in float64 of which one op, a softmax, computes in float32."""
+    case, rng = cases.read("bert/published"), np.random.default_rng(0)
+    held = {k: a for k, a in observe(case.subject(), ()).items() if k in case.entries and k.startswith("forward/")}
+    file = tmp_path / "mixed.safetensors"
+    safetensors.write(file, {k: np.asarray(a * (1 + 3e-8 * rng.uniform(-1, 1, np.shape(a)))) for k, a in held.items()})
+    found = checking.report_of("bert/published", file, seconds=0)
+    assert (found.code, found.fits, found.looks.names) == (1, "float64", ("float32",))
+    assert checking.report_of("bert/published", file, dtype="float32").code == 0
+
+
 def test_one_wrong_block_looks_like_no_precision(tmp_path):
     """A small error in one layer: what comes behind it is right by itself."""
     case = cases.read("bert/published")
@@ -214,6 +225,15 @@ def test_a_wrong_model_is_different_in_int8_too(port, tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"worst: {layer}key" in out
     assert "different: 1 of 38 tensors farther off than int8 brings a right model" in out
+
+
+def test_a_wrong_optimizer_is_no_run_in_int8(port, tmp_path, capsys):
+    """The forward pass has float32's error: what else is far off has no bits to blame."""
+    file = tmp_path / "wrong.safetensors"
+    key = "steps/1/adam_m.bert.encoder.layer.0.output.dense.weight"
+    safetensors.write(file, {**port, key: 3 * cases.read("bert/published").tensor(key).astype(np.float32)})
+    assert cli.main(["check", "bert/published", str(file), "--dtype", "int8"]) == 1
+    assert f"worst: {key}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", ["--claim", "--badge", "--html"])

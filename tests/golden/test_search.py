@@ -10,7 +10,7 @@ from minibert import tree
 from minibert.golden import blocks, compare
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
-from minibert.mistakes import CATALOGUE, diagnose, rounds
+from minibert.mistakes import CATALOGUE, diagnose, ending, rounds
 from minibert.mistakes.catalogue import FORWARD, GRADIENTS
 from minibert.mistakes.cover import Part, grouped
 from minibert.mistakes.order import Order
@@ -258,3 +258,51 @@ def test_where_rounding_hides_the_place_both_are_said(monkeypatch):
     wide, narrow = found("A06", "not scaled"), found("A06", "not scaled", "layer 0")
     monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((wide,), ((narrow,),))])
     assert f"{wide}: as well in layer 0" in diagnose(cases.read(NAME), tensors(wide), "float32").lines
+
+
+def test_a_run_ends_where_its_first_gradient_is_far(monkeypatch):
+    """With gradients alone: most mutants need no whole backward, and what is found is the same."""
+    wrong = found("A39", "the weights of key for value, too", "layer 0 attention")
+    given, ended = tensors(wrong, of=GRADIENTS), []
+
+    def answer():
+        return diagnose(cases.read(NAME), given, "float32").lines[0]
+
+    whole = blocks.Forced.__init__
+
+    def noted(self, *args, **options):
+        whole(self, *args, **options)
+        ended.append(not self.computed)
+
+    monkeypatch.setattr(blocks.Forced, "__init__", noted)
+    shortly = answer()
+    assert "A39" in shortly
+    assert sum(ended) > len(ended) / 2
+    monkeypatch.setattr(ending, "FAR", np.inf)
+    ended.clear()
+    assert (answer(), sum(ended)) == (shortly, 0)
+
+
+def test_what_a_run_leaves_as_it_was_does_not_end_it():
+    """Nor what it says nothing of; the mutant that explains it runs to its end."""
+    wrong = found("A39", "the weights of key for value, too", "layer 0 attention")
+    runs = runs_of(tensors(wrong, of=GRADIENTS))
+    assert runs.run([(wrong,)], runs.evidence, 1)[0].ratio <= compare.EXPLAINED
+    like = runs.like(())
+    ends = ending.Endings(like, runs.evidence)
+    key, [(_, number, left), *_] = next(iter(ends.at.items()))
+    given, far = like.backwards[key][1], tree.map(lambda a: a + 1, like.backwards[key][1])
+    assert left > ending.FAR
+    assert not ending.Ending(ends)(key, given)
+    assert not ending.Ending(ends, lambda key: True)(key, far)
+    ended = ending.Ending(ends)
+    assert ended(key, far)
+    assert ended.number == number
+
+
+def test_one_number_throughout_has_no_name():
+    """A dump of zeros: the first mistake that gives zeros would be its name."""
+    blank = {key: np.zeros_like(a) for key, a in tensors().items()}
+    said = diagnose(cases.read(NAME), blank, "float32")
+    assert (said.kind, said.ids) == ("unknown", [])
+    assert "one number throughout" in said.lines[1]
