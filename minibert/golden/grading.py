@@ -76,9 +76,8 @@ def like(found: list[Grade]) -> bool:
 def lines(name: str, source: str, found: list[Grade]) -> Iterator[str]:
     """As a table, the worst said last."""
     yield printable(f"case {name}, candidate {source}: {answer.tensors(len(found))} in int8, graded, not judged")
-    width = max((len(grade.key) for grade in found), default=0)
-    yield f"{'':<{width}}  relative RMS   cosine"
-    yield from (printable(f"{grade.key:<{width}}  {grade.rms:>12.1e}  {grade.cosine:>7.4f}") for grade in found)
+    yield "relative RMS   cosine"
+    yield from (printable(f"{grade.rms:>12.1e}  {grade.cosine:>7.4f}  {grade.key}") for grade in found)
     own, far = outputs(found), different(found)
     if own:
         yield printable(f"worst: {own[0].key}, relative RMS {own[0].rms:.1e}, cosine {own[0].cosine:.4f}")

@@ -16,7 +16,7 @@ from minibert.golden.mixups import Mixup
 
 FORMAT = "minibert-check/1"
 MOST = 6  # lines about wrong tensors
-NAMES = 46  # columns of a table's names, in a terminal of 80
+NAMES = 43  # columns of a table's names, in a terminal of 80
 VERDICTS = {"nan": "not finite", "shape": "wrong shape", "padding": "only padding"}  # where it is not the status
 COLOURS = {"right": "32", "padding": "32", "suspect": "33", "wrong": "31", "nan": "35", "shape": "31"}  # of a terminal
 
