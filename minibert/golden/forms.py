@@ -197,7 +197,7 @@ def numbers(given: Array, own: Array, scale: float, counts: Mapping[str, int], t
                 over = f"divided by {number} ({others}), not by {count} ({words})"
                 yield one(over, own * count / number, count / number)
     if abs(round(times)) > 1:
-        yield one(f"summed, not averaged ({round(times)} times it)", own * round(times), abs(times))
+        yield one(f"{round(times)} times it", own * round(times), abs(times))
 
 
 def counts(case: Any) -> dict[str, int]:
