@@ -12,7 +12,7 @@ from minibert import families, layers, tree
 from minibert.corruption import rules, sequences
 from minibert.golden import shares
 from minibert.golden.subject import Subject, Tensors
-from minibert.mistakes.catalogue import GRADIENTS, Mutant, entry, lent, swap, weights, whole
+from minibert.mistakes.catalogue import FORWARD, GRADIENTS, Mutant, entry, lent, swap, weights, whole
 from minibert.mistakes.ops.heads import TURNED, flipped
 from minibert.mistakes.ops.norms import LAYERS, passed_over
 from minibert.mistakes.swap import Replacement, Site, graded, relinear, zeros
@@ -141,10 +141,16 @@ def _inner_first(config: Any) -> list[int]:
 
 
 def _first_inner(subject: Subject, at: list[Site]) -> list[Mutant]:
+    """It is called again where another is due: what has the name of its second use is of that."""
     n, encoder = subject.config.inner_group_num, subject.params["encoder"]
+    stored = [use["attention"] for use in families.family(subject.family).uses(subject.config)]
+    first = {stored.index(i) for i in stored if i % n == 0}
+    others = "|".join(str(number) for number in range(len(stored)) if number not in first)
     behind = [(i, path) for i, held in enumerate(encoder) if i % n for path in tree.flatten(held)]
     lender = {f"encoder.{i}.{path}": f"encoder.{i // n * n}.{path}" for i, path in behind}
-    return [replace(mutant, where="") for mutant in lent(subject, at, "each group's first inner layer for all", lender)]
+    made = lent(subject, at, "each group's first inner layer for all", lender)
+    named = rf"({FORWARD}|{GRADIENTS})/encode\.encoder\.({others})\..*"
+    return [replace(mutant, where="", silent=f"{mutant.silent}|{named}") for mutant in made]
 
 
 def _behind_first(subject: Subject, site: Site) -> Replacement | None:
