@@ -33,6 +33,7 @@ EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 TRIED = "known mistakes tried"  # what a terminal is told meanwhile
 SOLVED = "values solved for"
 WIDE = ("float32", "float64")
+UNMOVED = 1e-3  # floors by which one summed otherwise differs
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
 IMPOSSIBLE = (InputError, FloatingPointError, ValueError, IndexError, ZeroDivisionError)  # what cannot be computed
 Combined = tuple[Found, ...]
@@ -111,6 +112,7 @@ class Trials:
         self.kept: dict[tuple[int, ...], tuple[Tensors, Combined, blocks.Forced | None]] = {}  # see `like`
         self.beside: dict[tuple, tuple] = {}  # runs of what stands beside mutants that round
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
+        self.unforced: dict[tuple[int, ...], tuple] = {}  # what `_unforced` stands on, free and forced
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -152,7 +154,29 @@ class Trials:
     def trial(self, found: Combined, evidence: Evidence) -> Trial | None:
         """One forced run, a free one where the candidate's tensors do not fit into it; None where none can be made."""
         tensors = self._forced(found, evidence, self.subject)
-        return self.free(found, evidence) if tensors is None else self._held(found, tensors, evidence)
+        return self._unforced(found, evidence) if tensors is None else self._held(found, tensors, evidence)
+
+    def _unforced(self, found: Combined, evidence: Evidence) -> Trial | None:
+        """A free run of what cannot be forced. A tensor that is the same in a free run of what it stands on is not
+        moved: it is left as a forced run of that leaves it, for what stood wrong before it in the candidate stays.
+        """
+        trial, base = self.free(found, evidence), self._standing(found)
+        if trial is None or not self.given or len(base) == len(found):
+            return trial
+        key = id(evidence), id(self.given), *map(id, base)
+        if key not in self.unforced:  # what the key is of stays alive
+            self.unforced[key] = self.free(base, evidence), self.trial(base, evidence), (evidence, self.given, base)
+        free, forced, _ = self.unforced[key]
+        if free is None or forced is None or forced.flat is None:
+            return trial
+        same = evidence.distances(trial.flat, free.flat) <= UNMOVED
+        flat = np.where(np.repeat(same, evidence.sizes), forced.flat, trial.flat)
+        return replace(trial, residuals=np.where(same, forced.residuals, trial.residuals), flat=flat)
+
+    def _standing(self, found: Combined) -> Combined:
+        """What these mutants are on top of: the base, where they are."""
+        cut = len(self.base)
+        return self.base if cut <= len(found) and all(map(is_, self.base, found)) else ()
 
     def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
         """One run from the case's own data to the end, through these optimizer steps, too."""
@@ -222,8 +246,8 @@ class Trials:
 
     def _like(self, found: Combined) -> blocks.Forced | None:
         """A run of which that of these mutants is a part: of the base alone, where they are on top of it."""
-        cut = len(self.base)
-        base = self.base if cut < len(found) and all(map(is_, self.base, found)) else ()
+        base = self._standing(found)
+        base = () if len(base) == len(found) else base
         if not found or any(one.mutant.renames for one in found[len(base) :]):
             return None
         return self.like(base)
