@@ -23,7 +23,7 @@ from minibert.golden.case import Case
 from minibert.golden.subject import Subject, Tensors, Walk, cast, observe, stepped
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mistake, Mutant
-from minibert.mistakes.evidence import Evidence, worst
+from minibert.mistakes.evidence import LEAST, Evidence, worst
 from minibert.mistakes.swap import Site, Swaps, local, sites
 from minibert.mistakes.words import Found
 from minibert.progress import over
@@ -33,7 +33,6 @@ EXPLAINED, SUSPECT = compare.EXPLAINED, compare.SUSPECT
 TRIED = "known mistakes tried"  # what a terminal is told meanwhile
 SOLVED = "values solved for"
 WIDE = ("float32", "float64")
-UNMOVED = 1e-3  # floors by which one summed otherwise differs
 BETTER = 16  # times: what a mutant beyond EXPLAINED must leave less than the right model does
 IMPOSSIBLE = (InputError, FloatingPointError, ValueError, IndexError, ZeroDivisionError)  # what cannot be computed
 Combined = tuple[Found, ...]
@@ -42,12 +41,14 @@ Combined = tuple[Found, ...]
 @dataclass(frozen=True)
 class Trial:
     """Mutants that were run together: the residual of each key, NaN where they say nothing of it, and their tensors as
-    one row, where they were kept.
+    one row, where they were kept. acts: which tensors are others than without the last of them, where that is known:
+    what is far off elsewhere in a tensor hides it from the residual.
     """
 
     found: Combined
     residuals: np.ndarray
     flat: np.ndarray | None = None
+    acts: np.ndarray | None = None
 
     @property
     def ratio(self) -> float:
@@ -112,7 +113,7 @@ class Trials:
         self.kept: dict[tuple[int, ...], tuple[Tensors, Combined, blocks.Forced | None]] = {}  # see `like`
         self.beside: dict[tuple, tuple] = {}  # runs of what stands beside mutants that round
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
-        self.unforced: dict[tuple[int, ...], tuple] = {}  # what `_unforced` stands on, free and forced
+        self.below: dict[tuple, tuple] = {}  # runs of what others stand on
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -163,15 +164,19 @@ class Trials:
         trial, base = self.free(found, evidence), self._standing(found)
         if trial is None or not self.given or len(base) == len(found):
             return trial
-        key = id(evidence), id(self.given), *map(id, base)
-        if key not in self.unforced:  # what the key is of stays alive
-            self.unforced[key] = self.free(base, evidence), self.trial(base, evidence), (evidence, self.given, base)
-        free, forced, _ = self.unforced[key]
-        if free is None or forced is None or forced.flat is None:
+        free, forced = (self._once(run, base, evidence) for run in (self.free, self.trial))
+        if free is None or forced is None:
             return trial
-        same = evidence.distances(trial.flat, free.flat) <= UNMOVED
+        same = evidence.distances(trial.flat, free.flat) <= LEAST
         flat = np.where(np.repeat(same, evidence.sizes), forced.flat, trial.flat)
         return replace(trial, residuals=np.where(same, forced.residuals, trial.residuals), flat=flat)
+
+    def _once(self, run: Callable, found: Combined, evidence: Evidence) -> Trial | None:
+        """What `free` or `trial` gives of these mutants, which others stand on, kept."""
+        key = run.__name__, id(evidence), id(self.given), *map(id, found)
+        if key not in self.below:
+            self.below[key] = run(found, evidence), evidence, self.given, found  # kept: so are ids
+        return self.below[key][0]
 
     def _standing(self, found: Combined) -> Combined:
         """What these mutants are on top of: the base, where they are."""
@@ -197,7 +202,9 @@ class Trials:
         each = (found for found in each if len(found) < cut + 2 or not any(one.mutant.rounds for one in found[cut:]))
         trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
         held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
-        return [replace(trial, flat=None) for trial in held if says_enough(trial)]
+        base = self._once(self.trial, self.base, evidence)
+        return [replace(t, flat=None, acts=base and evidence.differ(t.flat, base.flat))
+                for t in held if says_enough(t)]  # fmt: skip
 
     def _held(
         self, found: Combined, tensors: Tensors, evidence: Evidence, forced: bool = True, steps: tuple[int, ...] = ()
