@@ -55,7 +55,7 @@ class Part:
     @property
     def variant(self) -> bool:
         """Whether it is, or may be, what is legitimate if declared."""
-        return self.declared or all(one.variant for one in self.found) or any(all(one.variant for one in t) for t in self.tied)
+        return self.declared or any(all(one.variant for one in some) for some in (self.found, *self.tied))
 
     @property
     def kind(self) -> str:
