@@ -237,7 +237,7 @@ class Round:
                 fresh.append(found)
             else:
                 held.append(Trial((*self.base, found), np.where(moved, trial.residuals, now), acts=trial.acts))
-        tried = self.runs.run(((*self.base, found) for found in fresh), self.evidence, len(fresh))
+        tried = self.runs.run(((*self.base, found) for found in fresh), self.evidence, len(fresh), self.cover.right)
         for trial in tried:
             known[id(trial.found[-1].mutant)] = trial, now, differ(now, trial.residuals)
         place = {id(found): i for i, found in enumerate(some)}

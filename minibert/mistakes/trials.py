@@ -194,17 +194,19 @@ class Trials:
             return _computed(found, lambda: stepped(changed(subject, found), steps, self.walk))
         return _computed(found, lambda: _written(found, observe(changed(subject, found), steps)))
 
-    def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
+    def run(
+        self, each: Iterable[Combined], evidence: Evidence, total: int, right: Trial | None = None
+    ) -> list[Trial]:  # fmt: skip
         """The trials of each of these, so many in all, that say something of enough, and no NaN where the candidate has
-        numbers; no tensors are kept. What rounds is not tried beside another: so many ways explain a number by chance.
+        numbers; no tensors are kept. right: what they stand on, from which they are told (`Trial.acts`). What rounds is
+        not tried beside another: so many ways explain a number by chance.
         """
         cut = len(self.base)
         each = (found for found in each if len(found) < cut + 2 or not any(one.mutant.rounds for one in found[cut:]))
         trials = (self.trial(found, evidence) for found in over(each, TRIED, total) if not self.late())
         held = (trial for trial in trials if trial is not None and not evidence.loses(trial.flat))
-        base = self._once(self.trial, self.base, evidence)
-        return [replace(t, flat=None, acts=base and evidence.differ(t.flat, base.flat))
-                for t in held if says_enough(t)]  # fmt: skip
+        acts = (lambda flat: None) if right is None else partial(evidence.differ, right.flat)
+        return [replace(trial, flat=None, acts=acts(trial.flat)) for trial in held if says_enough(trial)]
 
     def _held(
         self, found: Combined, tensors: Tensors, evidence: Evidence, forced: bool = True, steps: tuple[int, ...] = ()
