@@ -160,23 +160,25 @@ class Round:
 
     def _by_rows(self, acting: list[Combined]) -> set[int]:
         """The ids of those by which other rows of a table are looked up, just those that have a gradient in the
-        candidate: whatever else is wrong, it leaves these as they are.
+        candidate: whatever else is wrong, it leaves these as they are. Of what gives the same, one.
         """
         runs = self.runs
         if runs.dtype not in WIDE or runs.evidence is self.evidence:
             return set()
-        whole = runs.evidence
-        before, due = (whole.nothing(flat) for flat in (runs.trial(self.base, whole).flat, whole.values))
+        whole, right = runs.evidence, runs.trial(self.base, runs.evidence)
+        if right is None:
+            return set()
+        before, due = whole.nothing(right.flat), whole.nothing(whole.values)
         other = [key for key in due if not np.array_equal(before[key], due[key])]
         tables = {site.path for site in runs.sites if site.name == "embedding"}
-        found = set()
+        found: dict[bytes, int] = {}
         for (one,) in acting if other else ():
             if not tables.isdisjoint(one.mutant.sites):
                 trial = runs.trial((*self.base, one), whole)
                 rows = whole.nothing(trial.flat) if trial else {}
                 if any(np.array_equal(rows.get(key), due[key]) for key in other):
-                    found.add(id(one))
-        return found
+                    found.setdefault(trial.flat.tobytes(), id(one))
+        return {*found.values()}
 
     def _expected(self, found: Combined) -> bool:
         """Whether it is acceptable, or was found elsewhere."""
@@ -437,11 +439,11 @@ def differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _paired(acting: list[Combined], most: int, sure: int, likely: Callable[[Combined], bool]) -> list[Combined]:
-    """Pairs of them, at most so many: the first, of which so many are sure, each with all others, then the likely ones,
+    """Pairs of them, at most so many: the first, of which so many are sure, with all others, then the likely ones,
     which stand before the rest, with all others, then those near the front with each other.
     """
     first = sure + sum(map(likely, acting[sure:]))
-    with_sure = ((i, j) for i in range(sure) for j in range(i + 1, len(acting)))
+    with_sure = ((i, j) for j in range(len(acting)) for i in range(min(j, sure)))
     with_likely = ((i, j) for j in range(sure, len(acting)) for i in range(sure, min(j, first)))
     pairs = chain(with_sure, with_likely, ((i, j) for j in range(len(acting)) for i in range(first, j)))
     fitting = (
