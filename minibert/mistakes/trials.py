@@ -175,7 +175,9 @@ class Trials:
         """What `free` or `trial` gives of these mutants, which others stand on, kept."""
         key = run.__name__, id(evidence), id(self.given), *map(id, found)
         if key not in self.below:
-            self.below[key] = run(found, evidence), evidence, self.given, found  # kept: so are ids
+            made = run(found, evidence), evidence, self.given, found  # kept: so are ids
+            others = {k: held for k, held in self.below.items() if held[3] in ((), found)}  # one base at a time
+            self.below = {**others, key: made}
         return self.below[key][0]
 
     def _standing(self, found: Combined) -> Combined:
