@@ -56,7 +56,7 @@ class Part:
     @property
     def variant(self) -> bool:
         """Whether it is, or may be, what is legitimate if declared."""
-        return self.declared or all(one.variant for one in self.found) or any(t[0].variant for t in self.tied)
+        return self.declared or any(all(one.variant for one in some) for some in (self.found, *self.tied))
 
     @property
     def kind(self) -> str:
@@ -117,7 +117,8 @@ class Cover:
 
     def acting(self, trials: list[Trial], key: int) -> list[Trial]:
         """Those that change a wrong tensor and make no right one wrong, the nearest first."""
-        found = [t for t in trials if t.listed and self.moved(t)[key] and not self.spoils(t)]
+        moved = [self.moved(t)[key] or (t.acts is not None and t.acts[key]) for t in trials]
+        found = [t for t, there in zip(trials, moved, strict=True) if t.listed and there and not self.spoils(t)]
         return sorted(found, key=lambda t: t.residuals[key])
 
     def by_own_noise(self, trials: list[Trial]) -> list[Trial]:

@@ -74,6 +74,13 @@ class Ending:
                 break
         return self.number is not None
 
+    @property
+    def residuals(self) -> np.ndarray:
+        """The residual of the gradient at which it ended; the others are those of the run that it stands on."""
+        found = self.endings.left.copy()
+        found[self.number] = self.residual
+        return found
+
 
 def _arrays(tree: Any, path: tuple = ()) -> Iterator[tuple[tuple, np.ndarray]]:
     """Each array of a tree of dicts, lists and tuples, with the keys that lead there."""

@@ -14,6 +14,7 @@ from minibert.golden.case import Case
 from minibert.golden.unmoved import settled
 from minibert.mistakes.catalogue import GRADIENTS
 
+LEAST = 1e-3  # floors: less is the order in which numbers are summed
 LITTLE = 1000  # floors by which a number must be off, for what rounds to explain it
 SEVERAL = 4  # wrong entries of which most come out by no chance
 
@@ -112,6 +113,17 @@ class Evidence:
         found = worst / unit
         found[np.isposinf(b[self.starts])] = np.nan
         return found
+
+    def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Per key whether two runs give other numbers."""
+        some = np.abs(one - other) > np.repeat(LEAST * self.floors * self.scales, self.sizes)
+        return np.logical_or.reduceat(some, self.starts) if len(self.keys) else np.zeros(0, bool)
+
+    def nothing(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """By key of a table's gradient, which of its rows are 0: those that nobody looked up."""
+        parts = zip(self.keys, self.shapes, self.starts, self.sizes, strict=True)
+        return {key: ~flat[start : start + size].reshape(shape).any(1) for key, shape, start, size in parts
+                if key.startswith(f"{GRADIENTS}/") and len(shape) == 2}  # fmt: skip
 
     def spreads(self, flat: np.ndarray) -> np.ndarray:
         """Per key the root mean square of candidate - flat over the noise floor; NaN where `flat` says nothing."""

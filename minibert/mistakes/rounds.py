@@ -131,8 +131,9 @@ class Round:
         for key in np.flatnonzero(self.cover.left):
             if self.cover.left[key] and self.pairs and not self.runs.left:
                 acting = [trial.found[cut:] for trial in self.cover.acting(self.trials, key)]
-                acting = sorted(acting, key=lambda found: not self._expected(found))
-                pairs = _paired(acting, self.pairs, self._expected)
+                sure = self._by_rows(acting)
+                acting = sorted(acting, key=lambda found: (id(found[0]) not in sure, not self._expected(found)))
+                pairs = _paired(acting, self.pairs, len(sure), self._expected)
                 runs = self.runs.run(((*self.base, *pair) for pair in pairs), self.evidence, len(pairs))
                 parts += [part for part in self.cover.parts(runs, key) if not self.unfinished(part)]
                 self.pairs -= len(pairs)
@@ -156,6 +157,28 @@ class Round:
             key, start = inside[0][0], parts[0].found
             found, memory.several = nearing.nearing(self.cover, [], [*acting, *others], key, memory.several, start)
         return []
+
+    def _by_rows(self, acting: list[Combined]) -> set[int]:
+        """The ids of those by which other rows of a table are looked up, just those that have a gradient in the
+        candidate: whatever else is wrong, it leaves these as they are. Of what gives the same, one.
+        """
+        runs = self.runs
+        if runs.dtype not in WIDE or runs.evidence is self.evidence:
+            return set()
+        whole, right = runs.evidence, runs.trial(self.base, runs.evidence)
+        if right is None:
+            return set()
+        before, due = whole.nothing(right.flat), whole.nothing(whole.values)
+        other = [key for key in due if not np.array_equal(before[key], due[key])]
+        tables = {site.path for site in runs.sites if site.name == "embedding"}
+        found: dict[bytes, int] = {}
+        for (one,) in acting if other else ():
+            if not tables.isdisjoint(one.mutant.sites):
+                trial = runs.trial((*self.base, one), whole)
+                rows = whole.nothing(trial.flat) if trial else {}
+                if any(np.array_equal(rows.get(key), due[key]) for key in other):
+                    found.setdefault(trial.flat.tobytes(), id(one))
+        return {*found.values()}
 
     def _expected(self, found: Combined) -> bool:
         """Whether it is acceptable, or was found elsewhere."""
@@ -215,8 +238,8 @@ class Round:
             if trial is None or again:
                 fresh.append(found)
             else:
-                held.append(Trial((*self.base, found), np.where(moved, trial.residuals, now)))
-        tried = self.runs.run(((*self.base, found) for found in fresh), self.evidence, len(fresh))
+                held.append(Trial((*self.base, found), np.where(moved, trial.residuals, now), acts=trial.acts))
+        tried = self.runs.run(((*self.base, found) for found in fresh), self.evidence, len(fresh), self.cover.right)
         for trial in tried:
             known[id(trial.found[-1].mutant)] = trial, now, differ(now, trial.residuals)
         place = {id(found): i for i, found in enumerate(some)}
@@ -415,13 +438,14 @@ def differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return ~((np.abs(one - other) <= 1e-6 * (1 + np.abs(one))) | (one == other) | (np.isnan(one) & np.isnan(other)))
 
 
-def _paired(acting: list[Combined], most: int, likely: Callable[[Combined], bool]) -> list[Combined]:
-    """Pairs of them, at most so many: the likely ones, which stand before, with all others, then those near the front
-    with each other.
+def _paired(acting: list[Combined], most: int, sure: int, likely: Callable[[Combined], bool]) -> list[Combined]:
+    """Pairs of them, at most so many: the first, of which so many are sure, with all others, then the likely ones,
+    which stand before the rest, with all others, then those near the front with each other.
     """
-    first = sum(map(likely, acting))
-    with_likely = ((i, j) for j in range(len(acting)) for i in range(min(j, first)))
-    pairs = chain(with_likely, ((i, j) for j in range(len(acting)) for i in range(first, j)))
+    first = sure + sum(map(likely, acting[sure:]))
+    with_sure = ((i, j) for j in range(len(acting)) for i in range(min(j, sure)))
+    with_likely = ((i, j) for j in range(sure, len(acting)) for i in range(sure, min(j, first)))
+    pairs = chain(with_sure, with_likely, ((i, j) for j in range(len(acting)) for i in range(first, j)))
     fitting = (
         (*acting[i], *acting[j]) for i, j in pairs if acting[i][0].id != acting[j][0].id or acting[i][0].mutant.where
     )

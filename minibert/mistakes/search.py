@@ -124,12 +124,27 @@ class _Search(Trials):
     def _explain_forward(self) -> None:
         """Adds what explains the forward pass, of ties what its gradients speak for."""
         acting = [found for found in self.mutants if found.mutant.section == FORWARD]
-        while self._explain(self.forward, acting):
+        while self._explain(self.forward, acting) or self._widened(acting):
             pass
         self._drop_unfinished()
         if not self.parts and self._grown():
             self._explain_grown(acting)
         self.parts = [self._settled(part) for part in self.parts]
+
+    def _widened(self, acting: list[Found]) -> bool:
+        """Whether more is explained where what was found in one place is made in all: there another mistake hid it."""
+        before, trial = self.parts, self._beside(self.forward, self.found)
+        wrong = np.zeros(0, bool) if trial is None else self._wrong(trial)
+        placed = [part for part in before if len(part.found) == 1 and part.found[0].mutant.where]
+        for part in placed if wrong.any() else ():
+            one, same = part.found[0], {tied[0].id for tied in part.tied} <= {part.found[0].id}
+            for whole in (found for found in acting if same and not found.mutant.where and found.alike(one)):
+                self.parts = [Part((whole,), exact=part.exact, first=part.first) if p is part else p for p in before]
+                wide = self._beside(self.forward, self.found)
+                if wide is not None and not (self._wrong(wide) & ~wrong).any() and self._explain(self.forward, acting):
+                    return True
+                self.parts = before
+        return False
 
     def _explain_gradients(self) -> None:
         """Adds what explains the gradients; where the forward pass is not explained, all of them, or nothing."""

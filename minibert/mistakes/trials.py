@@ -24,7 +24,7 @@ from minibert.golden.subject import Subject, Tensors, Walk, cast, observe, stepp
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import CATALOGUE, FORWARD, GRADIENTS, STEPS, UNLISTED, Mistake, Mutant
 from minibert.mistakes.ending import Ending, Endings
-from minibert.mistakes.evidence import Evidence, worst
+from minibert.mistakes.evidence import LEAST, Evidence, worst
 from minibert.mistakes.swap import Site, Swaps, local, sites
 from minibert.mistakes.words import Found
 from minibert.progress import over
@@ -42,12 +42,14 @@ Combined = tuple[Found, ...]
 @dataclass(frozen=True)
 class Trial:
     """Mutants that were run together: the residual of each key, NaN where they say nothing of it, and their tensors as
-    one row, where they were kept.
+    one row, where they were kept. acts: which tensors are others than without the last of them, where that is known:
+    what is far off elsewhere in a tensor hides it from the residual.
     """
 
     found: Combined
     residuals: np.ndarray
     flat: np.ndarray | None = None
+    acts: np.ndarray | None = None
 
     @property
     def ratio(self) -> float:
@@ -113,6 +115,7 @@ class Trials:
         self.endings: Endings | None = None  # of the last base
         self.beside: dict[tuple, tuple] = {}  # runs of what stands beside mutants that round
         self.others: dict[tuple[int, ...], tuple[Combined, bool]] = {}
+        self.below: dict[tuple, tuple] = {}  # runs of what others stand on
 
     @cached_property
     def mutants(self) -> list[Found]:
@@ -151,10 +154,42 @@ class Trials:
         return {name: local(path, towers) for name, path in rows}
 
     # Runs
-    def trial(self, found: Combined, evidence: Evidence) -> Trial | None:
-        """One forced run, a free one where the candidate's tensors do not fit into it; None where none can be made."""
-        tensors = self._forced(found, evidence, self.subject)
-        return self.free(found, evidence) if tensors is None else self._held(found, tensors, evidence)
+    def trial(self, found: Combined, evidence: Evidence, ending: Ending | None = None) -> Trial | None:
+        """One forced run, a free one where the candidate's tensors do not fit into it; None where none can be made.
+        ending: where it may end.
+        """
+        tensors = self._forced(found, evidence, self.subject, ending)
+        if ending is not None and ending.number is not None:
+            return Trial(found, ending.residuals)
+        return self._unforced(found, evidence) if tensors is None else self._held(found, tensors, evidence)
+
+    def _unforced(self, found: Combined, evidence: Evidence) -> Trial | None:
+        """A free run of what cannot be forced. A tensor that is the same in a free run of what it stands on is not
+        moved: it is left as a forced run of that leaves it, for what stood wrong before it in the candidate stays.
+        """
+        trial, base = self.free(found, evidence), self._standing(found)
+        if trial is None or not self.given or len(base) == len(found):
+            return trial
+        free, forced = (self._once(run, base, evidence) for run in (self.free, self.trial))
+        if free is None or forced is None:
+            return trial
+        same = evidence.distances(trial.flat, free.flat) <= LEAST
+        flat = np.where(np.repeat(same, evidence.sizes), forced.flat, trial.flat)
+        return replace(trial, residuals=np.where(same, forced.residuals, trial.residuals), flat=flat)
+
+    def _once(self, run: Callable, found: Combined, evidence: Evidence) -> Trial | None:
+        """What `free` or `trial` gives of these mutants, which others stand on, kept."""
+        key = run.__name__, id(evidence), id(self.given), *map(id, found)
+        if key not in self.below:
+            made = run(found, evidence), evidence, self.given, found  # kept: so are ids
+            others = {k: held for k, held in self.below.items() if held[3] in ((), found)}  # one base at a time
+            self.below = {**others, key: made}
+        return self.below[key][0]
+
+    def _standing(self, found: Combined) -> Combined:
+        """What these mutants are on top of: the base, where they are."""
+        cut = len(self.base)
+        return self.base if cut <= len(found) and all(map(is_, self.base, found)) else ()
 
     def free(self, found: Combined, evidence: Evidence, steps: tuple[int, ...] = ()) -> Trial | None:
         """One run from the case's own data to the end, through these optimizer steps, too."""
@@ -167,15 +202,20 @@ class Trials:
             return _computed(found, lambda: stepped(changed(subject, found), steps, self.walk))
         return _computed(found, lambda: _written(found, observe(changed(subject, found), steps)))
 
-    def run(self, each: Iterable[Combined], evidence: Evidence, total: int) -> list[Trial]:
+    def run(
+        self, each: Iterable[Combined], evidence: Evidence, total: int, right: Trial | None = None
+    ) -> list[Trial]:  # fmt: skip
         """The trials of each of these, so many in all, that say something of enough, and no NaN where the candidate has
-        numbers; no tensors are kept. What rounds is not tried beside another: so many ways explain a number by chance.
+        numbers; no tensors are kept. right: what they stand on, from which they are told (`Trial.acts`). What rounds is
+        not tried beside another: so many ways explain a number by chance.
         """
         cut = len(self.base)
         each = (found for found in each if len(found) < cut + 2 or not any(one.mutant.rounds for one in found[cut:]))
         trials = (self._shortly(found, evidence) for found in over(each, TRIED, total) if not self.late())
         held = (t for t in trials if t is not None and (t.flat is None or not evidence.loses(t.flat)))
-        return [replace(trial, flat=None) for trial in held if says_enough(trial)]
+        acts = (lambda flat: None) if right is None else partial(evidence.differ, right.flat)
+        told = (replace(t, flat=None, acts=None if t.flat is None else acts(t.flat)) for t in held)
+        return [trial for trial in told if says_enough(trial)]
 
     def _shortly(self, found: Combined, evidence: Evidence) -> Trial | None:
         """The trial. Of a run that ended early the residual of the gradient at which it did, the others the base's."""
@@ -185,13 +225,7 @@ class Trials:
         if self.endings is None or self.endings.run is not like or self.endings.evidence is not evidence:
             self.endings = Endings(like, evidence)
         rounds = any(mutant.rounds for mutant in mutants)
-        ending = Ending(self.endings, self.silence(mutants), rounds) if self.endings.at else None
-        tensors = self._forced(found, evidence, self.subject, ending)
-        if ending is None or ending.number is None:
-            return self.free(found, evidence) if tensors is None else self._held(found, tensors, evidence)
-        residuals = self.endings.left.copy()
-        residuals[ending.number] = ending.residual
-        return Trial(found, residuals)
+        return self.trial(found, evidence, Ending(self.endings, self.silence(mutants), rounds))
 
     def _held(
         self, found: Combined, tensors: Tensors, evidence: Evidence, forced: bool = True, steps: tuple[int, ...] = ()
@@ -243,8 +277,8 @@ class Trials:
 
     def _like(self, found: Combined) -> blocks.Forced | None:
         """A run of which that of these mutants is a part: of the base alone, where they are on top of it."""
-        cut = len(self.base)
-        base = self.base if cut < len(found) and all(map(is_, self.base, found)) else ()
+        base = self._standing(found)
+        base = () if len(base) == len(found) else base
         if not found or any(one.mutant.renames for one in found[len(base) :]):
             return None
         return self.like(base)

@@ -190,7 +190,7 @@ entry(
 )  # fmt: skip
 
 entry(
-    "H19", "sentence-order labels reversed", "0 = in order, 1 = swapped",
+    "H19", "sentence-order labels or classes reversed", "0 = in order, 1 = swapped",
     "own knowledge; src albert create_pretraining_data", "loss", "ALB-SOP-1", families=("albert", "macbert"),
     mutants=[
         flipped("sentence_order_labels"),

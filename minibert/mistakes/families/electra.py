@@ -265,7 +265,7 @@ entry(
     mutants=[_through_the_sample],
 )  # fmt: skip
 entry(
-    "H13", "discriminator head: LN added; sampled-equal tokens labelled fake",
+    "H13", "discriminator head: LN added; labels turned, or sampled-equal tokens labelled fake",
     "dense+act+linear(1); label 0 if sample = original",
     "src electra", "output", "ELEC-DISC-1", families=("electra",), cause_of=("G09",),
     mutants=[

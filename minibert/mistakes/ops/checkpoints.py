@@ -416,7 +416,7 @@ entry(
 )  # fmt: skip
 entry(
     "C09", "config fields lost (max positions 4096, type vocab)", "convert the config too",
-    "KH#2850", "output", "BERT-CFG-1", when="above all RoBERTa", cause_of=("G02", "G04", "G10"),
+    "KH#2850", "output", "BERT-CFG-1", when="above all RoBERTa", cause_of=("G02", "G04", "G10", "L01"),
     mutants=[_defaults, *(_default(name) for name in LOST)],
 )  # fmt: skip
 entry(

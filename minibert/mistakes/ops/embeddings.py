@@ -437,7 +437,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "E03", "positions start at 0",
+    "E03", "positions start at another number, or padding's are others",
     "RoBERTa's start at padding_idx+1, pads keep padding_idx and do not advance; BERT's and GPT-2's start at 0",
     "src fairseq utils.make_positions; HF#1363, #10736, #11242; Blaizzy/mlx-embeddings#10; foundation-model-stack#432",
     "output", "ROB-POS-1", when="where positions are a table; all but RoBERTa's kin the other way round",
@@ -613,7 +613,7 @@ entry(
          for name, which in (("first", 0), ("last", -1)) for silent in ("", r"gradients/.*\.tables\.position")],
 )  # fmt: skip
 entry(
-    "E24", "positions clipped, or from the row's end on", "0 to T - 1, from left to right",
+    "E24", "positions clipped, from the row's end on, or from 0 again", "0 to T - 1, from left to right",
     "own knowledge (a gather that clips)", "output", "BERT-EMB-2", when="where positions are plain",
     mutants=[
         plainly_placed(positions("from the row's end on", lambda b, _: _from(b, 0)[:, ::-1])),

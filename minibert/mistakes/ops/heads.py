@@ -11,7 +11,7 @@ import numpy as np
 
 from minibert import families, layers, objective, ops, tree
 from minibert.golden.subject import Subject
-from minibert.heads import masked_lm
+from minibert.heads import masked_lm, replaced_token
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, only, present, swap, unlisted, weights
 from minibert.mistakes.ops.attention import without_bias
@@ -611,13 +611,15 @@ def _logits(what: str, replacement: Replacement, pairs: str = PAIR_LOGITS) -> Ca
 def reading(block: str, which: int) -> Callable:
     """A head that reads what layer `which`, counted from 0, was given, not the last one's output."""
     f, f_backward = (getattr(module, block + end).__wrapped__ for end in ("", "_backward")
-                     for module in (layers, masked_lm) if hasattr(module, block))  # fmt: skip
+                     for module in (layers, masked_lm, replaced_token) if hasattr(module, block))  # fmt: skip
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         users = [site for site in at if site.name == block]
         held = [site for site in at if site.name in ("encoder_layer", "pre_norm_layer") and site.layer is not None]
-        stack = [site for site in held if site.tower == held[0].tower] if held else []
-        if len(users) != 1 or len(stack) < 2 or users[0].tower not in ("", stack[0].tower):
+        if len(users) != 1 or not held:
+            return []
+        stack = [site for site in held if site.tower == (users[0].tower or held[0].tower)]
+        if len(stack) < 2:
             return []
         lender, name = stack[which], "the last layer but one" if which else "the embeddings"
         layer, layer_backward = (getattr(layers, lender.name + end).__wrapped__ for end in ("", "_backward"))
@@ -712,7 +714,7 @@ entry(
     "H30", "a head reads another layer", "the last one's output",
     "own knowledge (hidden_states[-2])", "output", "BERT-MLM-1",
     mutants=[reading("mlm_head", -1), reading("mlm_head", 0), trained(reading("pooler", -1)),
-             trained(reading("pooler", 0))],
+             trained(reading("pooler", 0)), reading("rtd_head", -1), reading("rtd_head", 0)],
 )  # fmt: skip
 unlisted(
     "the padding word's logit set",

@@ -535,7 +535,8 @@ entry(
     "S05", "denominator sum(w) vs sum(w)+1e-5", "GB adds 1e-5 (seen at tolerance 1e-6)",
     "src GB run_pretraining", "loss", "BERT-LOSS-2", variant=True,
     families=("bert", "albert", "grover", "swin", "vit"),
-    mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)],
+    mutants=[config(f"denominator plus {eps:g}", mlm_denominator_eps=eps) for eps in (0.0, 1e-5)]
+    + [config("denominator plus 1", variant=False, mlm_denominator_eps=1.0)],
 )  # fmt: skip
 entry(
     "S08", "class axis last vs 1 in cross entropy", "state the axis",

@@ -799,10 +799,16 @@ def another_eps_at(*chosen: Any, **fields: Any) -> Callable:
 
     def of(value: float) -> Callable:
         return lambda subject, at: swap(
-            solving.instead("eps", value, due_eps(subject)), "layer_norm", another_eps(value), *chosen, **fields
+            _instead(value, due_eps(subject)), "layer_norm", another_eps(value), *chosen, **fields
         )(subject, at)
 
-    return solving.solvable(of, 1e-5, EPS, due_eps)
+    typical = lambda subject: 1e-12 if due_eps(subject) > max(EPS) / 2 else 1e-5  # noqa: E731
+    return solving.solvable(of, typical, EPS, due_eps)
+
+
+def _instead(value: float, due: float) -> str:
+    less = " or less" if 0 < value < 1e-6 * due else ""  # beside such a one nobody can tell it from none
+    return f"eps {solving.shown(value)}{less}, where {solving.shown(due)} is due"
 
 
 LAYERS = {
@@ -896,7 +902,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "L09", "residual taken from the normed tensor", "from the block input",
+    "L09", "residual taken from another tensor", "each sub-layer's own input, before a norm of its own",
     "NVIDIA-NeMo/Speech#4350; PT#61165; Howuhh/faster-trajectory-transformer#3; SHI-Labs/Compact-Transformers#25; "
     "lbcb-sci/RiNALMo#9",
     "output", "BERT-ENC-1",

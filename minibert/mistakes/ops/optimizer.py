@@ -446,7 +446,8 @@ entry(
     mutants=[constant("eps", (1e-8, 1e-6, 1e-7, 1e-12, 1e-5), most=1.0)],
 )  # fmt: skip
 entry(
-    "O04", "decay on LayerNorm/bias, names do not match, or set inverted", "exclude LayerNorm, layer_norm, bias",
+    "O04", "decay on LayerNorm/bias or on nothing, names do not match, or set inverted",
+    "all decays but LayerNorm, layer_norm, bias",
     "HF#492, #4360; keras-bert#60; facebookresearch/BalancingGroups#6; src", "step", "OPT-ADAM-4",
     mutants=[
         decaying("everything decays", lambda path: True),
