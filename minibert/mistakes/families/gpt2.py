@@ -234,6 +234,8 @@ entry(
     "output", "GPT2-ATT-1", families=DECODERS,
     mutants=decoders(
         seeing("the diagonal is masked", lambda before, seen: (before > 0) & seen),
+        seeing("the diagonal is masked, but for the first token's", lambda before, seen: seen & (
+            (before > 0) | ((before == 0) & (np.arange(len(before))[:, None] == 0)))),
         seeing("the diagonal is masked by -10000", lambda before, seen: (before > 0) & seen, "-10000"),
         *filling("the diagonal is masked", placed(lambda before, seen: (before > 0) & seen)),
     ),
@@ -314,7 +316,11 @@ entry(
 entry(
     "gpt2-14", "attention and feed-forward side by side", "the feed-forward reads what the attention was added to",
     "karpathy/nanoGPT#278 (as GPT-J has it)", "output", "GPT2-LAYER-1", families=("gpt2",),
-    mutants=own(swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"}))),
+    mutants=own(
+        swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"})),
+        everywhere(swap("both read the layer's input, behind the attention's norm", "pre_norm_layer",
+                        rewired(None, {"reads": "x", "norm": "attention"}))),
+    ),
 )  # fmt: skip
 entry(
     "gpt2-15", "the scale's switches ignored", "1/√(D/H) and the layer's number, from 1 on, as the configuration says",

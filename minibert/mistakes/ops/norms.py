@@ -348,12 +348,12 @@ def pre_norm(norm: Replacement | None = None) -> Replacement:
 def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -> Replacement:
     """A pre-norm layer whose sub-layers are wired otherwise: "reads", what the norm is given, of "x" (the layer's
     input) and "a" (behind the attention); "base", what is added to, of these, "normed" and "none", so many "times";
-    "post": the norm stands behind the sum.
+    "post": the norm stands behind the sum, "too": there once more; "norm": whose weights the norm has.
     """
     due = {"attention": "x", "feed_forward": "a"}
     how = {"attention": attention or {}, "feed_forward": feed_forward or {}}
     kinds = {
-        part: {"reads": due[part], "base": due[part], "times": 1, "post": False, **given}
+        part: {"reads": due[part], "base": due[part], "times": 1, "post": False, "norm": part, **given}
         for part, given in how.items()
     }
     sub_layers = {
@@ -371,36 +371,44 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
         sources, c = {"x": x, "none": np.zeros_like(x)}, {}
         for part, kind in kinds.items():
             y = sources["normed"] = sources[kind["reads"]]
-            if not kind["post"]:
-                y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
+            if kind["post"] is not True:
+                y, norm = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
                 sources["normed"] = y
             f, c[part] = sub_layers[part][0](y, p[part], **constants[part])
             base = kind["times"] * sources[kind["base"]]
             y, c[part]["add"] = layers.add(base, f, p[part], keep=(keep or {}).get(part), rate=rate)
-            if kind["post"]:
-                y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
+            if kind["post"] == "too":
+                y, c["closing"] = (lambda y, c: (y, (c,)))(*ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps))
+            elif kind["post"]:
+                y, norm = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
             c[part]["norm"] = norm
             sources["a"] = y
         return y, c
 
     def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
         g: Any = {}
+        norms = {part: {leaf: np.zeros(dy.shape[-1], dy.dtype) for leaf in ("weight", "bias")} for part in kinds}
         d = {"x": np.zeros_like(dy), "a": dy}
         for part, kind in reversed(kinds.items()):
             dsum, d["a"] = d["a"], np.zeros_like(dy)
             d["normed"] = np.zeros_like(dy)
             d["none"] = np.zeros_like(dy)
+            owed = {}
             if kind["post"]:
-                dsum, norm = ops.layer_norm_backward(dsum, c[part]["norm"])
+                held = c["closing"][0] if kind["post"] == "too" else c[part]["norm"]
+                dsum, owed[kind["norm"]] = ops.layer_norm_backward(dsum, held)
             dbase, df, ends = layers.add_backward(dsum, c[part]["add"])
             d[kind["base"]] = d[kind["base"]] + kind["times"] * dbase
             dn, g[part] = sub_layers[part][1](df, c[part])
             dn = dn + d["normed"]
-            if not kind["post"]:
+            if kind["post"] is not True:
                 dn, norm = ops.layer_norm_backward(dn, c[part]["norm"])
+                owed[kind["norm"]] = tree.map(np.add, norm, owed[kind["norm"]]) if owed else norm
             d[kind["reads"]] = d[kind["reads"]] + dn
-            g[part] = {**g[part], "norm": norm, **ends}
-        return d["x"], g
+            for whose, norm in owed.items():
+                norms[whose] = tree.map(np.add, norms[whose], norm)
+            g[part] = {**g[part], **ends}
+        return d["x"], {part: {**g[part], "norm": norm} for part, norm in norms.items()}
 
     return Replacement(forward, backward)
 
@@ -875,6 +883,11 @@ entry(
         _borrowers, _leaves_of_heads,
         *(_leaf_of(leaf, *both) for leaf in ("weight", "bias")
           for both in (("attention", "feed_forward"), ("feed_forward", "attention"))),
+        *(everywhere(swap(f"the {of}'s norm behind {behind}, too", "pre_norm_layer", rewired(*wired)))
+          for of, behind, wired in (
+              ("attention", "its residual's sum", ({"post": "too"},)),
+              ("feed-forward", "its residual's sum", (None, {"post": "too"})),
+              ("attention", "its residual's sum, and the feed-forward's behind its own", ({"post": "too"},) * 2))),
         _loaded("the two norms of a layer are loaded in each other's place", attention="feed_forward",
                 feed_forward="attention"),
         _loaded("the attention's norm is loaded for the feed-forward's, too", feed_forward="attention"),

@@ -22,6 +22,7 @@ from minibert.mistakes.catalogue import (
     places_of,
     present,
     swap,
+    unlisted,
     whole,
 )
 from minibert.mistakes.ops.attention import (
@@ -29,6 +30,7 @@ from minibert.mistakes.ops.attention import (
     UNCERTAIN_SCORES,
     causal,
     edited,
+    head_size,
     least,
     left_out,
     masked_by,
@@ -159,6 +161,18 @@ def _product(dp: Array, slope: Array) -> Array:
     return dp * slope
 
 
+def spread(share: float, seen: bool) -> Replacement:
+    """A share of each query's probabilities spread evenly, over all keys or those that it sees."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        p = ops.softmax(masked(scores, bias))[0]
+        keys = np.ones_like(p) if bias is None or not seen else np.broadcast_to(bias == 0, p.shape).astype(p.dtype)
+        by = p.dtype.type(share)
+        return (1 - by) * p + by * keys / np.maximum(keys.sum(-1, keepdims=True), 1), p
+
+    return weighed(f, lambda dp, p: p.dtype.type(1 - share) * _softmax_back(dp, p))
+
+
 def drowned() -> Replacement:
     """Scores lost beside a large constant that is added to those of all keys that are seen, in the value alone."""
 
@@ -212,6 +226,11 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
     return of_scores(attention, attention_backward)
 
 
+def _turned(p: Array) -> Array:
+    """Keys for queries, where there are as many."""
+    return p.swapaxes(-1, -2) if p.shape[-1] == p.shape[-2] else p
+
+
 def one_for_all(*names: str) -> Replacement:
     """The first head's keys or values in the place of all heads'."""
 
@@ -248,8 +267,10 @@ def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
 
 
 # ---- Queries and keys ------------------------------------------------------------------------------------------------
-def normed_first(kind: str, both: bool = True) -> Replacement:
-    """Queries and keys brought to "length" 1, or to mean 0 and variance 1 ("norm"), before they meet."""
+def normed_first(kind: str, scale: float | None = None) -> Replacement:
+    """Queries and keys brought to "length" 1, or to mean 0 and variance 1 ("norm"), before they meet; scale: of their
+    products, another than is due.
+    """
     eps = 1e-5
 
     def one(x: Array) -> tuple[Array, Any]:
@@ -266,7 +287,7 @@ def normed_first(kind: str, both: bool = True) -> Replacement:
 
     def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
         (q, of_q), (k, of_k) = one(q), one(k)
-        y, c = ops.attention(q, k, v, **given)
+        y, c = ops.attention(q, k, v, **{**given, **({} if scale is None else {"scale": q.dtype.type(scale)})})
         return y, {**c, "normed": (of_q, of_k)}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
@@ -375,10 +396,19 @@ entry(
         *(of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS),
         everywhere(of_attention("1 added to the sum below, as by add_zero_attn", replacement=zero_keys(1.0),
                                 silent=UNCERTAIN_SCORES)),
+        *(solving.solvable(lambda v, seen=seen: whole(of_attention(
+            f"{solving.shown(v)} of each query's weights spread over all keys{' that are seen' * seen}",
+            replacement=spread(v, seen), silent=UNCERTAIN_SCORES)), 0.1, (0.05, 0.01, 0.2, 0.5), 0.0, most=1.0)
+          for seen in (False, True)),
         of_attention("every key that is seen weighs the same, as beside a constant of -1e9", replacement=drowned(),
                      silent=r".*:scores"),
     ],
 )  # fmt: skip
+unlisted(
+    "weights otherwise than by query and key",
+    everywhere(of_attention("the probabilities turned, keys for queries, before they weigh the values",
+                            replacement=mixed(_turned), silent=UNCERTAIN_WEIGHTS)),
+)
 entry(
     "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
     "own knowledge (caps are Gemma's, value·tanh(s/value))", "output", "OP-ATT-2",
@@ -422,7 +452,11 @@ entry(
     "A50", "queries and keys normalised before they meet", "as they are projected",
     "own knowledge (arXiv 2010.04245)", "output", "BERT-ATT-1",
     mutants=[
-        of_attention("to length 1", replacement=normed_first("length")),
+        solving.solvable(
+            lambda v: of_attention(f"to length 1, their products times {solving.shown(v)}",
+                                   replacement=normed_first("length", scale=v)),
+            lambda subject: head_size(subject) ** -0.5, (1.0, 10.0, 20.0, 30.0, 100.0), most=1e3,
+        ),
         of_attention("to mean 0 and variance 1", replacement=normed_first("norm")),
     ],
 )  # fmt: skip
