@@ -716,7 +716,8 @@ entry(
                                 in_the_loss(*capped(v))))),
         _logits("log-probabilities", then(_log_softmax, _log_softmax_backward)),
         *(_logits(f"the logits less their {what}", then(*pair)) for what, pair in (
-            ("mean", (_less_mean, lambda dy, c: dy - dy.mean(-1, keepdims=True))), ("largest", (_less_largest, _falls)))),
+            ("mean", (_less_mean, lambda dy, c: dy - dy.mean(-1, keepdims=True))),
+            ("largest", (_less_largest, _falls)))),
         _logits("probabilities", then(ops.softmax, ops.softmax_backward)),
     ],
 )  # fmt: skip

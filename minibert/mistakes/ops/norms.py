@@ -13,10 +13,10 @@ import numpy as np
 from minibert import layers, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, lent, rounded, swap
+from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, lent, rounded, swap, unlisted, whole
 from minibert.mistakes.ops.half import HALF, half_normed
 from minibert.mistakes.ops.slopes import NORM_SLOPES, NORM_WEIGHTS, normed, placed
-from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, halves, swapped, turned, zeros
 from minibert.pairs import standing_in
 
 SECTION = {"L": "Layer norm and residuals"}
@@ -425,6 +425,36 @@ def added_again(layer: Callable, layer_backward: Callable) -> Replacement:
         return dx + dy, g
 
     return Replacement(forward, backward)
+
+
+def followed(f: Callable, then: Callable[[Array], tuple[Array, Array]]) -> Replacement:
+    """An op or block and an elementwise function of what it gives: then(x) -> (y, dy/dx)."""
+    forward, backward = halves(f)
+
+    def changed(*args: Any, **given: Any) -> tuple[Array, Cache]:
+        y, c = forward(*args, **given)
+        y, slope = then(y)
+        return y, {**c, "slope of what is behind": (slope,)}
+
+    return Replacement(changed, lambda dy, c: backward(dy * c["slope of what is behind"][0], c))
+
+
+def within(bound: float) -> Callable[[Array], tuple[Array, Array]]:
+    """Held between -bound and bound."""
+    return lambda x: (np.clip(x, -bound, bound), (np.abs(x) <= bound).astype(x.dtype))
+
+
+def _from_before(all_channels: bool, round_again: bool) -> dict[str, tuple[Callable, Callable]]:
+    """Channels of the input from the token before, all or the last half, the first token's from the last or 0."""
+
+    def moved(x: Array, by: int) -> Array:
+        half, y = 0 if all_channels else x.shape[-1] // 2, x.copy()
+        y[..., half:] = np.roll(x[..., half:], by, 1)
+        if not round_again:
+            y[:, 0 if by > 0 else -1, half:] = 0
+        return y
+
+    return {"x": (lambda x: moved(x, 1), lambda dx: moved(dx, -1))}
 
 
 def passed_over(layer: Callable, layer_backward: Callable) -> Replacement:
@@ -1086,6 +1116,24 @@ entry(
     "own knowledge (DeepNorm's α, GPT-2's 1/√N at the start)", "output", "BERT-ENC-1",
     mutants=[_weighed("the residual", "base"), _weighed("what is added to the residual", "inner")],
 )  # fmt: skip
+unlisted(
+    "what a part gives held within bounds",
+    *(solving.solvable(lambda v, f=f, what=what: whole(swap(
+        f"{what} held within {solving.shown(v)}", f.__name__, followed(f, within(v)))),
+        1.0, (0.5, 2.0, 5.0, 10.0), most=1e3)
+      for f, what in ((layers.feed_forward, "what the feed-forward gives"),
+                      (layers.self_attention, "what the attention gives"),
+                      (layers.activation, "what the activation gives"), (layers.encoder_layer, "what layers give"),
+                      (layers.pre_norm_layer, "what layers give"))),
+)
+unlisted(
+    "channels of the token before",
+    *(whole(swap(f"{what} of each layer's input are those of the token before{of_first}", f.__name__,
+                 turned(f, **_from_before(which, again))))
+      for f in (layers.encoder_layer, layers.pre_norm_layer)
+      for what, which in (("the last half of the channels", False), ("all channels", True))
+      for of_first, again in (("", False), (", of the first those of the last", True))),
+)
 entry(
     "L26", "a norm taken twice", "once",
     "own knowledge", "output", "OP-LN-1",

@@ -207,6 +207,35 @@ def silenced(head: int) -> Replacement:
     return edited(edit)
 
 
+def by_head(factor: Callable[[Array], Array]) -> Replacement:
+    """Each head's probabilities times factor(the heads' numbers)."""
+
+    def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
+        by = factor(np.arange(q.shape[1])).astype(q.dtype).reshape(1, -1, 1, 1)
+        return {"dropout": by if dropout is None else dropout * by}
+
+    return edited(edit)
+
+
+def gated(behind: bool) -> Replacement:
+    """Values, or behind all what they sum to, times the sigmoid of the queries."""
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        if q.shape != v.shape:
+            raise ValueError("another shape")
+        gate = ops.sigmoid(q)[0]
+        y, c = ops.attention(q, k, v if behind else v * gate, **given)
+        return y * gate if behind else y, {**c, "gate": (gate, y if behind else v)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        gate, x = c["gate"]
+        dq, dk, dv, *others = ops.attention_backward(dy * gate if behind else dy, c)
+        by = (dy if behind else dv) * x * gate * (1 - gate)
+        return dq + by, dk, dv if behind else dv * gate, *others
+
+    return of_scores(attention, attention_backward)
+
+
 def mixed(over: Callable[[Array], Array]) -> Replacement:
     """Values weighed by a linear map, its own adjoint, of the probabilities."""
 
@@ -408,6 +437,14 @@ unlisted(
     "weights otherwise than by query and key",
     everywhere(of_attention("the probabilities turned, keys for queries, before they weigh the values",
                             replacement=mixed(_turned), silent=UNCERTAIN_WEIGHTS)),
+    whole(of_attention("values times the sigmoid of the queries at their place", replacement=gated(False))),
+    whole(of_attention("what each query gathers times its own sigmoid", replacement=gated(True))),
+    *(solving.solvable(lambda v, by=by, words=words: whole(of_attention(
+        f"head h, from 0 on, times {words(solving.shown(v))}", replacement=by_head(lambda h: by(v, h)),
+        silent=UNCERTAIN_WEIGHTS)), typical, likely, due, least=1e-6, most=1e3)
+      for by, words, typical, likely, due in (
+          (lambda v, h: 1 / (1 + v * h), lambda v: f"1/(1 + {v} h)", 0.1, (0.5, 1.0), 0.0),
+          (lambda v, h: v**h, lambda v: f"{v} to the power of h", 0.5, (0.9, 0.8, 2.0), 1.0))),
 )
 entry(
     "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
