@@ -43,10 +43,12 @@ def narrowed(
     return Replacement(narrow, narrow_backward, faithful=False)
 
 
-def half_normed(r: Callable[[Array], Array], each: bool, times: bool = False) -> Replacement:
+def half_normed(r: Callable[[Array], Array], each: bool, last: str = "over") -> Replacement:
     """A norm that is in half precision up to x̂, its γ and β in full; each: every step of it is rounded, eps too, and
-    every step back; times: by 1/σ, not divided by σ, as compilers have it.
+    every step back; last: the last step, which is "over" σ, "times" 1/σ, as compilers have it, or not rounded ("free"),
+    as XLA fuses it with γ.
     """
+    times, ending = last == "times", r if last != "free" else np.asarray
     inner = r if each else np.asarray
 
     def mean(a: Array) -> Array:
@@ -58,7 +60,7 @@ def half_normed(r: Callable[[Array], Array], each: bool, times: bool = False) ->
         small = inner(x.dtype.type(eps) + x[..., :1] * 0)
         root = inner(np.sqrt(inner(mean(np.square(centred)) + small)))
         with np.errstate(divide="ignore", invalid="ignore"):
-            xhat = r(centred * inner(1 / root)) if times else r(centred / root)
+            xhat = ending(centred * inner(1 / root)) if times else ending(centred / root)
         rows = {"xhat": xhat.reshape(-1, x.shape[-1]), "rstd": (1 / root).reshape(-1, 1)}
         return xhat * weight + bias, {**rows, "weight": weight, "own": (centred, root)}
 

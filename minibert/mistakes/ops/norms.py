@@ -990,7 +990,7 @@ entry(
         *(rounded(of_norms(f"the whole norm in {name}", replacement=narrowed(r))) for name, r in HALF),
         *(rounded(whole_groups(f"what it gives rounded to {name}", rounded_behind(r))) for name, r in HALF),
         *(rounded(everywhere(of_norms(f"x̂ in {name}, γ and β in full", replacement=half_normed(r, *how))))
-          for name, r in HALF for how in ((False,), (True,), (True, True))),
+          for name, r in HALF for how in ((False,), (True,), (True, "times"), (True, "free"))),
     ],
 )  # fmt: skip
 entry(
