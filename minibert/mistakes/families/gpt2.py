@@ -320,6 +320,9 @@ entry(
         swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"})),
         everywhere(swap("both read the layer's input, behind the attention's norm", "pre_norm_layer",
                         rewired(None, {"reads": "x", "norm": "attention"}))),
+        everywhere(swap("both read what the attention's norm gave", "pre_norm_layer",
+                        rewired(None, {"reads": "ahead", "norm": None}),
+                        silent=r"(forward|gradients)/.*feed_forward\.norm")),
     ),
 )  # fmt: skip
 entry(

@@ -300,8 +300,31 @@ SQUASHING = (  # what stands for tanh in other networks, or is taken for it
     ("SiLU", lambda x: (x * ops.sigmoid(x)[0], (lambda s: s + x * s * (1 - s))(ops.sigmoid(x)[0]))),
     ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
     ("leaky ReLU, 0.01,", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01).astype(x.dtype))),
+    ("erf", lambda x: (2 * ops.gelu(x * 2**0.5)[0] / np.where(x == 0, 1, x * 2**0.5) - (x != 0),
+                       2 / np.pi**0.5 * np.exp(-x * x))),
+    ("1.7159 tanh(2x/3)", lambda x: (1.7159 * np.tanh(2 * x / 3), 1.7159 * 2 / 3 / np.cosh(2 * x / 3) ** 2)),
     ("ReLU6", lambda x: (np.clip(x, 0, 6), ((x > 0) & (x < 6)).astype(x.dtype))),
 )
+
+
+def _of_length_one() -> tuple[Callable, Callable]:
+    def forward(x: Array) -> tuple[Array, Any]:
+        t, c = ops.tanh(x)
+        length = np.sqrt(np.square(t).sum(-1, keepdims=True))
+        return t / length, {"own": (c, length, t / length)}
+
+    def backward(dy: Array, c: Cache) -> Array:
+        inner, length, y = c["own"]
+        return ops.tanh_backward((dy - y * (dy * y).sum(-1, keepdims=True)) / length, inner)
+
+    return forward, backward
+
+
+def _squashed(x: Array) -> tuple[Array, Callable]:
+    """The tanh of the first token's state."""
+    s, back = token(0)(x)
+    t = np.tanh(s)
+    return t, lambda d: back(d * (1 - t * t))
 
 
 def of_pooler(what: str, replacement: Any, **fields: Any) -> Callable:
@@ -510,6 +533,8 @@ entry(
             for name, pair in (
                 ("ReLU", (ops.relu, ops.relu_backward)),
                 ("GELU", (ops.gelu, ops.gelu_backward)),
+                ("the tanh form of GELU", (ops.gelu_tanh, ops.gelu_tanh_backward)),
+                ("tanh brought to length 1", _of_length_one()),
                 ("sigmoid", (ops.sigmoid, ops.sigmoid_backward)),
                 ("tanh of tanh", _tanh_twice()),
                 *((name, elementwise(f)) for name, f in SQUASHING),
@@ -521,6 +546,7 @@ entry(
             2.0, (0.5, 2 / 3, 0.1), 1.0, most=1e2,
         ),
         of_pooler("no dense layer", pooler(token(0), dense=False)),
+        of_pooler("tanh in front of the dense layer, none behind", pooler(_squashed, tanh=False)),
     ],
 )  # fmt: skip
 entry(

@@ -348,7 +348,8 @@ def pre_norm(norm: Replacement | None = None) -> Replacement:
 def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -> Replacement:
     """A pre-norm layer whose sub-layers are wired otherwise: "reads", what the norm is given, of "x" (the layer's
     input) and "a" (behind the attention); "base", what is added to, of these, "normed" and "none", so many "times";
-    "post": the norm stands behind the sum, "too": there once more; "norm": whose weights the norm has.
+    "post": the norm stands behind the sum, "too": there once more; "norm": whose weights the norm has, None where there
+    is none, as behind "ahead", what the attention's norm gave.
     """
     due = {"attention": "x", "feed_forward": "a"}
     how = {"attention": attention or {}, "feed_forward": feed_forward or {}}
@@ -371,9 +372,11 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
         sources, c = {"x": x, "none": np.zeros_like(x)}, {}
         for part, kind in kinds.items():
             y = sources["normed"] = sources[kind["reads"]]
-            if kind["post"] is not True:
+            norm = None
+            if kind["post"] is not True and kind["norm"]:
                 y, norm = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
                 sources["normed"] = y
+                sources.setdefault("ahead", y)
             f, c[part] = sub_layers[part][0](y, p[part], **constants[part])
             base = kind["times"] * sources[kind["base"]]
             y, c[part]["add"] = layers.add(base, f, p[part], keep=(keep or {}).get(part), rate=rate)
@@ -381,7 +384,8 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
                 y, c["closing"] = (lambda y, c: (y, (c,)))(*ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps))
             elif kind["post"]:
                 y, norm = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
-            c[part]["norm"] = norm
+            if norm is not None:
+                c[part]["norm"] = norm
             sources["a"] = y
         return y, c
 
@@ -393,6 +397,7 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
             dsum, d["a"] = d["a"], np.zeros_like(dy)
             d["normed"] = np.zeros_like(dy)
             d["none"] = np.zeros_like(dy)
+            d.setdefault("ahead", np.zeros_like(dy))
             owed = {}
             if kind["post"]:
                 held = c["closing"][0] if kind["post"] == "too" else c[part]["norm"]
@@ -401,7 +406,8 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
             d[kind["base"]] = d[kind["base"]] + kind["times"] * dbase
             dn, g[part] = sub_layers[part][1](df, c[part])
             dn = dn + d["normed"]
-            if kind["post"] is not True:
+            if kind["post"] is not True and kind["norm"]:
+                dn = dn + d["ahead"] if part == "attention" else dn
                 dn, norm = ops.layer_norm_backward(dn, c[part]["norm"])
                 owed[kind["norm"]] = tree.map(np.add, norm, owed[kind["norm"]]) if owed else norm
             d[kind["reads"]] = d[kind["reads"]] + dn
@@ -1119,7 +1125,7 @@ entry(
 unlisted(
     "what a part gives held within bounds",
     *(solving.solvable(lambda v, f=f, what=what: whole(swap(
-        f"{what} held within {solving.shown(v)}", f.__name__, followed(f, within(v)))),
+        f"{what} held within {solving.shown(v)}", f.__name__, followed(f, within(v)), r"(?!.*head).*")),
         1.0, (0.5, 2.0, 5.0, 10.0), most=1e3)
       for f, what in ((layers.feed_forward, "what the feed-forward gives"),
                       (layers.self_attention, "what the attention gives"),

@@ -89,6 +89,53 @@ def tempered(value: float) -> Replacement:
     return weighed(f, lambda dp, p: _softmax_back(dp, p) * p.dtype.type(value))
 
 
+def summed_with(value: float) -> Replacement:
+    """exp(s - max s)/(v + Σ exp(s - max s))."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        s = masked(scores, bias)
+        largest = s == s.max(-1, keepdims=True)
+        e = np.exp(s - s.max(-1, keepdims=True))
+        total = e.sum(-1, keepdims=True)
+        return e / (total + e.dtype.type(value)), (e, total + e.dtype.type(value), largest)
+
+    def back(dp: Array, c: tuple) -> Array:
+        e, total, largest = c
+        p = e / total
+        ds = p * (dp - (dp * p).sum(-1, keepdims=True))
+        return ds - largest / largest.sum(-1, keepdims=True) * ds.sum(-1, keepdims=True)
+
+    return weighed(f, back)
+
+
+def powered(value: float) -> Replacement:
+    """The softmax to a power."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        p = ops.softmax(masked(scores, bias))[0]
+        return p ** p.dtype.type(value), p
+
+    def back(dp: Array, p: Array) -> Array:
+        slope = np.where(p > 0, value * np.where(p > 0, p, 1) ** (value - 1), 0).astype(p.dtype)
+        return _softmax_back(dp * slope, p)
+
+    return weighed(f, back)
+
+
+def cut_off(value: float) -> Replacement:
+    """The softmax of scores between -v and v, mask added behind that."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
+        p = ops.softmax(masked(np.clip(scores, -value, value), bias))[0]
+        return p, (p, np.abs(scores) <= value)
+
+    def back(dp: Array, c: tuple[Array, Array]) -> tuple[Array, Array]:
+        dbias = _softmax_back(dp, c[0])
+        return dbias * c[1], dbias
+
+    return weighed(f, back)
+
+
 def capped(value: float) -> Replacement:
     """The softmax of value·tanh(scores/value), mask added behind it."""
 
@@ -215,6 +262,22 @@ def by_head(factor: Callable[[Array], Array]) -> Replacement:
         return {"dropout": by if dropout is None else dropout * by}
 
     return edited(edit)
+
+
+def moved(names: str, by: int) -> Replacement:
+    """Keys or values of the token so many places before, those at the end of the others."""
+
+    def roll(name: str, a: Array, by: int) -> Array:
+        return np.roll(a, by, 2) if name in names else a
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(q, roll("k", k, by), roll("v", v, by), **given)
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *others = ops.attention_backward(dy, c)
+        return dq, roll("k", dk, -by), roll("v", dv, -by), *others
+
+    return of_scores(attention, attention_backward)
 
 
 def gated(behind: bool) -> Replacement:
@@ -425,6 +488,11 @@ entry(
         *(of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS),
         everywhere(of_attention("1 added to the sum below, as by add_zero_attn", replacement=zero_keys(1.0),
                                 silent=UNCERTAIN_SCORES)),
+        *(solving.solvable(lambda v, of=of, what=what: whole(of_attention(
+            what.format(solving.shown(v)), replacement=of(v), silent=UNCERTAIN_SCORES)), typical, likely, due, most=1e3)
+          for of, what, typical, likely, due in (
+              (summed_with, "{} added to the sum of exponentials less the largest", 1.0, (1e-2, 1e-3, 1e-5), 0.0),
+              (powered, "the probabilities to the power {}, not divided by their new sum", 0.5, (2.0, 0.8), 1.0))),
         *(solving.solvable(lambda v, seen=seen: whole(of_attention(
             f"{solving.shown(v)} of each query's weights spread over all keys{' that are seen' * seen}",
             replacement=spread(v, seen), silent=UNCERTAIN_SCORES)), 0.1, (0.05, 0.01, 0.2, 0.5), 0.0, most=1.0)
@@ -437,6 +505,10 @@ unlisted(
     "weights otherwise than by query and key",
     everywhere(of_attention("the probabilities turned, keys for queries, before they weigh the values",
                             replacement=mixed(_turned), silent=UNCERTAIN_WEIGHTS)),
+    *(whole(of_attention(f"each key's {what} are those of the one {which} it", paths=SELF,
+                         replacement=moved(names, by)))
+      for what, names in (("keys", "k"), ("values", "v"), ("keys and values", "kv"))
+      for which, by in (("before", 1), ("behind", -1))),
     whole(of_attention("values times the sigmoid of the queries at their place", replacement=gated(False))),
     whole(of_attention("what each query gathers times its own sigmoid", replacement=gated(True))),
     *(solving.solvable(lambda v, by=by, words=words: whole(of_attention(
@@ -455,6 +527,11 @@ entry(
             lambda value: of_attention(f"the softmax of {solving.shown(value)} times the scores",
                                        replacement=tempered(value), silent=UNCERTAIN_SCORES),
             0.3, (0.5, 2.0, 10.0, 0.1, 0.25), 1.0, most=1e3,
+        ),
+        solving.solvable(
+            lambda value: whole(of_attention(f"scores cut off at {solving.shown(value)} either way",
+                                             replacement=cut_off(value), silent=r".*:scores")),
+            2.0, (1.0, 5.0, 10.0, 20.0, 50.0), least=1e-2, most=1e5,
         ),
         solving.solvable(
             lambda value: of_attention(f"scores capped by {solving.shown(value)}", replacement=capped(value),
