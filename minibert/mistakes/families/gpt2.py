@@ -27,7 +27,7 @@ from minibert.mistakes.ops.attention import (
 from minibert.mistakes.ops.data import exchanged
 from minibert.mistakes.ops.embeddings import summed, times
 from minibert.mistakes.ops.losses import IGNORED, divided, moved, predicting
-from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
+from minibert.mistakes.ops.norms import FINAL, SIDE_BY_SIDE, no_norm, rewired
 from minibert.mistakes.swap import Replacement, edited, relinear
 
 Array = np.ndarray
@@ -316,14 +316,7 @@ entry(
 entry(
     "gpt2-14", "attention and feed-forward side by side", "the feed-forward reads what the attention was added to",
     "karpathy/nanoGPT#278 (as GPT-J has it)", "output", "GPT2-LAYER-1", families=("gpt2",),
-    mutants=own(
-        swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"})),
-        everywhere(swap("both read the layer's input, behind the attention's norm", "pre_norm_layer",
-                        rewired(None, {"reads": "x", "norm": "attention"}))),
-        everywhere(swap("both read what the attention's norm gave", "pre_norm_layer",
-                        rewired(None, {"reads": "ahead", "norm": None}),
-                        silent=r"(forward|gradients)/.*feed_forward\.norm")),
-    ),
+    mutants=own(*SIDE_BY_SIDE),
 )  # fmt: skip
 entry(
     "gpt2-15", "the scale's switches ignored", "1/√(D/H) and the layer's number, from 1 on, as the configuration says",

@@ -419,6 +419,15 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
     return Replacement(forward, backward)
 
 
+SIDE_BY_SIDE = (
+    swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"})),
+    everywhere(swap("both read the layer's input, behind the attention's norm", "pre_norm_layer",
+                    rewired(None, {"reads": "x", "norm": "attention"}))),
+    everywhere(swap("both read what the attention's norm gave", "pre_norm_layer",
+                    rewired(None, {"reads": "ahead", "norm": None}), silent=r"(forward|gradients)/.*feed_forward\.norm")),
+)  # fmt: skip
+
+
 def added_again(layer: Callable, layer_backward: Callable) -> Replacement:
     """A layer's output and its input once more."""
 
