@@ -424,7 +424,8 @@ SIDE_BY_SIDE = (
     everywhere(swap("both read the layer's input, behind the attention's norm", "pre_norm_layer",
                     rewired(None, {"reads": "x", "norm": "attention"}))),
     everywhere(swap("both read what the attention's norm gave", "pre_norm_layer",
-                    rewired(None, {"reads": "ahead", "norm": None}), silent=r"(forward|gradients)/.*feed_forward\.norm")),
+                    rewired(None, {"reads": "ahead", "norm": None}),
+                    silent=r"(forward|gradients)/.*feed_forward\.norm")),
 )  # fmt: skip
 
 
