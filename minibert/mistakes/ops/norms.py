@@ -381,7 +381,8 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
             base = kind["times"] * sources[kind["base"]]
             y, c[part]["add"] = layers.add(base, f, p[part], keep=(keep or {}).get(part), rate=rate)
             if kind["post"] == "too":
-                y, c["closing"] = (lambda y, c: (y, (c,)))(*ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps))
+                y, again = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
+                c["closing"] = (*c.get("closing", ()), again)
             elif kind["post"]:
                 y, norm = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
             if norm is not None:
@@ -390,7 +391,7 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
         return y, c
 
     def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        g: Any = {}
+        g, closing = {}, [*c.get("closing", ())]
         norms = {part: {leaf: np.zeros(dy.shape[-1], dy.dtype) for leaf in ("weight", "bias")} for part in kinds}
         d = {"x": np.zeros_like(dy), "a": dy}
         for part, kind in reversed(kinds.items()):
@@ -400,7 +401,7 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
             d.setdefault("ahead", np.zeros_like(dy))
             owed = {}
             if kind["post"]:
-                held = c["closing"][0] if kind["post"] == "too" else c[part]["norm"]
+                held = closing.pop() if kind["post"] == "too" else c[part]["norm"]
                 dsum, owed[kind["norm"]] = ops.layer_norm_backward(dsum, held)
             dbase, df, ends = layers.add_backward(dsum, c[part]["add"])
             d[kind["base"]] = d[kind["base"]] + kind["times"] * dbase
