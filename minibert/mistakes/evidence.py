@@ -16,6 +16,7 @@ from minibert.mistakes.catalogue import GRADIENTS
 
 LEAST = 1e-3  # floors: less is the order in which numbers are summed
 LITTLE = 1000  # floors by which a number must be off, for what rounds to explain it
+ALIKE = 2  # times: how much farther off a number may lie that is rounded in other steps
 SEVERAL = 4  # wrong entries of which most come out by no chance
 
 
@@ -154,6 +155,20 @@ class Evidence:
             found = np.where((self.sizes < SEVERAL) & (before < LITTLE), np.fmax(found, before), found)
         if fallen:
             found[few & bounded & (found > compare.EXPLAINED)] = np.nan
+        return self._rounded_back(found, told, flat, right)
+
+    def _rounded_back(self, found: np.ndarray, told: np.ndarray, flat: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """The residuals; where a mutant that rounds explains what came out, gradients lie no farther from the right
+        ones than where it puts them: nobody knows in which steps another rounds on the way back.
+        """
+        forward = np.array([key.startswith("forward/") for key in self.keys])
+        if (told & forward).any():
+            gradients = np.array([key.startswith("gradients/") for key in self.keys])
+            for i in np.flatnonzero(gradients & (found > compare.EXPLAINED) & (self.sizes >= SEVERAL)):
+                own = slice(self.starts[i], self.starts[i] + self.sizes[i])
+                put, lies = (np.abs(a[own] - right[own]) for a in (flat, self.values))
+                if lies.max() <= ALIKE * put.max() and np.square(lies).mean() <= ALIKE**2 * np.square(put).mean():
+                    found[i] = compare.EXPLAINED
         return found
 
     def _largest(self, a: np.ndarray) -> np.ndarray:

@@ -80,8 +80,18 @@ class Steps:
         if not near:
             return []
         whole = self.whole
-        checked = [self.trials.free(t.found, self.held, self._numbers()) for t in near]
-        return sorted((t for t in checked if t and explains(t, whole)), key=lambda t: t.ratio)
+        checked = [t for t in (self.trials.free(t.found, self.held, self._numbers()) for t in near) if t]
+        good = [t for t in checked if explains(t, whole)]
+        return sorted(good or self._by_own_noise(checked), key=lambda t: t.ratio)
+
+    def _by_own_noise(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Those that explain most of what is wrong, and all by their own rounding: what divides by small numbers makes
+        more of it.
+        """
+        wrong = self.whole.residuals > SUSPECT
+        most = [t for t in trials if 2 * np.count_nonzero(wrong & (t.residuals <= SUSPECT)) > np.count_nonzero(wrong)]
+        own = (self.trials.by_own_noise(t, self.held, self._numbers()) for t in most)
+        return [t for t in own if t and explains(t, self.whole)]
 
     def _numbers(self, few: bool = False) -> tuple[int, ...]:
         held = sorted({int(key.split("/")[1]) for key in self.held.keys})

@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert import batches, cli, families, gradcheck, objective, tree
-from minibert.golden import blocks, kills
+from minibert import batches, cli, families, gradcheck, layers, objective, tree
+from minibert.golden import blocks, kills, precision
 from minibert.golden import case as cases
 from minibert.golden.kinds import generation as kind
 from minibert.golden.subject import Subject, observe
 from minibert.mistakes import CATALOGUE, MODULES, catalogue, commands, diagnose, going, page, trials
 from minibert.mistakes import families as own
 from minibert.mistakes import search as searching
-from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED
+from minibert.mistakes.catalogue import FORWARD, STEPS, UNLISTED, swap
 from minibert.mistakes.ops import attention
-from minibert.mistakes.swap import Swaps, reading, sites
+from minibert.mistakes.swap import Replacement, Swaps, halves, reading, sites
 from minibert.pairs import observing
 from tests import toys
 
@@ -628,6 +628,24 @@ def test_what_nobody_knows_gets_no_name():
     assert (result.kind, result.mistakes) == ("unknown", [])
     assert result.first_divergence == "forward/bert.encoder.layer.1.output.dense"
     assert "no known mistake explains this" in result.lines[0]
+
+
+def test_what_rounds_may_round_other_steps_on_the_way_back():
+    """An activation in float16 whose gradient is computed in full."""
+    case, r = cases.read("bert/published"), precision.rounding("float16")
+    f, backward = halves(layers.activation)
+    whole = Replacement(lambda x, **given: (lambda y, c: (r(y), c))(*f(r(x), **given)), backward, faithful=False)
+    mutant = swap("", "activation", whole)(case.subject(), sites(case.subject()))[0]
+    got = {key: a for key, a in candidate_of(case, mutant).items() if not key.startswith("steps/")}
+    result = diagnose(case, got, "float32")
+    assert (result.ids, result.unexplained) == (["D33"], None), result.lines
+
+
+def test_an_optimizer_that_makes_more_of_rounding_is_named():
+    """Without a root, what is divided by small second moments is mostly rounding."""
+    case = cases.read("bert/published")
+    result = diagnose(case, candidate_of(case, made_as("O43", "of |g|, not g², and no root taken")), "float32")
+    assert result.ids == ["O43"], result.lines
 
 
 def test_the_variant_is_called_acceptable():

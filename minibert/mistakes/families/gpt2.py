@@ -27,7 +27,7 @@ from minibert.mistakes.ops.attention import (
 from minibert.mistakes.ops.data import exchanged
 from minibert.mistakes.ops.embeddings import summed, times
 from minibert.mistakes.ops.losses import IGNORED, divided, moved, predicting
-from minibert.mistakes.ops.norms import FINAL, no_norm, rewired
+from minibert.mistakes.ops.norms import FINAL, SIDE_BY_SIDE, no_norm, rewired
 from minibert.mistakes.swap import Replacement, edited, relinear
 
 Array = np.ndarray
@@ -234,6 +234,8 @@ entry(
     "output", "GPT2-ATT-1", families=DECODERS,
     mutants=decoders(
         seeing("the diagonal is masked", lambda before, seen: (before > 0) & seen),
+        seeing("the diagonal is masked, but for the first token's", lambda before, seen: seen & (
+            (before > 0) | ((before == 0) & (np.arange(len(before))[:, None] == 0)))),
         seeing("the diagonal is masked by -10000", lambda before, seen: (before > 0) & seen, "-10000"),
         *filling("the diagonal is masked", placed(lambda before, seen: (before > 0) & seen)),
     ),
@@ -314,7 +316,7 @@ entry(
 entry(
     "gpt2-14", "attention and feed-forward side by side", "the feed-forward reads what the attention was added to",
     "karpathy/nanoGPT#278 (as GPT-J has it)", "output", "GPT2-LAYER-1", families=("gpt2",),
-    mutants=own(swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"}))),
+    mutants=own(*SIDE_BY_SIDE),
 )  # fmt: skip
 entry(
     "gpt2-15", "the scale's switches ignored", "1/√(D/H) and the layer's number, from 1 on, as the configuration says",

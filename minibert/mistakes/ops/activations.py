@@ -75,6 +75,21 @@ def sigmoid_times(value: float) -> Callable[[Array], tuple[Array, Array]]:
     return f
 
 
+def leaky(value: float) -> Callable[[Array], tuple[Array, Array]]:
+    """x, below 0 times a value."""
+    return lambda x: (np.where(x > 0, x, value * x), np.where(x > 0, 1, value).astype(x.dtype))
+
+
+def elu(value: float, width: float) -> Callable[[Array], tuple[Array, Array]]:
+    """x, below 0 value·(exp(x/width) - 1)."""
+
+    def f(x: Array) -> tuple[Array, Array]:
+        below = np.minimum(x, 0) / width
+        return np.where(x > 0, x, value * np.expm1(below)), np.where(x > 0, 1, value / width * np.exp(below))
+
+    return f
+
+
 def _twice() -> Replacement:
     """The activation of the activation."""
     f, f_backward = layers.activation.__wrapped__, layers.activation_backward.__wrapped__
@@ -339,14 +354,20 @@ entry(
         of_activation(what, pointwise(f))
         for what, f in (
             ("ReLU squared", lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0))),
-            ("leaky ReLU, 0.01", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01).astype(x.dtype))),
-            ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
             ("SELU", lambda x: (SELU[0] * np.where(x > 0, x, SELU[1] * np.expm1(np.minimum(x, 0))),
                                 SELU[0] * np.where(x > 0, 1, SELU[1] * np.exp(np.minimum(x, 0))))),
             ("Mish, x tanh(softplus(x))", mish),
             ("hard swish, x ReLU6(x + 3)/6", lambda x: (x * np.clip(x + 3, 0, 6) / 6, np.where(
                 x <= -3, 0, np.where(x >= 3, 1, (2 * x + 3) / 6)).astype(x.dtype))),
             ("softplus", lambda x: (np.logaddexp(0, x), ops.sigmoid(x)[0])),
+        )
+    ] + [
+        solving.solvable(lambda v, of=of, what=what: of_activation(what.format(solving.shown(v)), pointwise(of(v))),
+                         typical, likely, least=1e-6, most=1e2)
+        for of, what, typical, likely in (
+            (leaky, "leaky ReLU, {}", 0.01, (0.1, 0.2, 0.3, 0.25)),
+            (lambda v: elu(v, 1.0), "ELU, {} (eˣ - 1) below 0", 1.0, (0.5, 0.1, 2.0)),
+            (lambda v: elu(v, v), "CELU of α {}", 0.5, (2.0, 0.1)),
         )
     ],
 )  # fmt: skip

@@ -43,23 +43,36 @@ def narrowed(
     return Replacement(narrow, narrow_backward, faithful=False)
 
 
-def half_normed(r: Callable[[Array], Array], each: bool) -> Replacement:
-    """A norm that is in half precision up to x̂, its γ and β in full; each: every step of it is rounded, eps too."""
+def half_normed(r: Callable[[Array], Array], each: bool, last: str = "over") -> Replacement:
+    """A norm that is in half precision up to x̂, its γ and β in full; each: every step of it is rounded, eps too, and
+    every step back; last: the last step, which is "over" σ, "times" 1/σ, as compilers have it, or not rounded ("free"),
+    as XLA fuses it with γ.
+    """
+    times, ending = last == "times", r if last != "free" else np.asarray
     inner = r if each else np.asarray
+
+    def mean(a: Array) -> Array:
+        return inner(a.mean(-1, keepdims=True))
 
     def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, Cache]:
         x = r(x)
-        centred = inner(x - inner(x.mean(-1, keepdims=True)))
+        centred = inner(x - mean(x))
         small = inner(x.dtype.type(eps) + x[..., :1] * 0)
-        root = inner(np.sqrt(inner(inner(np.square(centred).mean(-1, keepdims=True)) + small)))
+        root = inner(np.sqrt(inner(mean(np.square(centred)) + small)))
         with np.errstate(divide="ignore", invalid="ignore"):
-            xhat = r(centred / root)
+            xhat = ending(centred * inner(1 / root)) if times else ending(centred / root)
         rows = {"xhat": xhat.reshape(-1, x.shape[-1]), "rstd": (1 / root).reshape(-1, 1)}
-        return xhat * weight + bias, {**rows, "weight": weight}
+        return xhat * weight + bias, {**rows, "weight": weight, "own": (centred, root)}
 
     def layer_norm_backward(dy: Array, c: Cache) -> tuple[Array, dict[str, Array]]:
         dx, g = ops.layer_norm_backward(dy, c)
-        return r(dx), g
+        if not each:
+            return r(dx), g
+        (centred, root), dxhat = c["own"], r(dy * c["weight"])
+        by = r(1 / root) if times else 1 / root
+        droot = -r((r(dxhat * centred) * r(np.square(by))).sum(-1, keepdims=True))
+        dcentred = r(r(dxhat * by) + r(2 * centred * r(r(droot * by / 2) / centred.shape[-1])))
+        return r(dcentred - mean(dcentred)), g
 
     return Replacement(layer_norm, layer_norm_backward, faithful=False)
 

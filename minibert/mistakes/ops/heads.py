@@ -282,6 +282,51 @@ def _tanh_twice() -> tuple[Callable, Callable]:
     return forward, lambda dy, c: ops.tanh_backward(ops.tanh_backward(dy, c), c["inner"])
 
 
+def elementwise(f: Callable[[Array], tuple[Array, Array]]) -> tuple[Callable, Callable]:
+    """An op of f(x) -> (y, dy/dx), and its backward."""
+
+    def forward(x: Array) -> tuple[Array, Cache]:
+        y, slope = f(x)
+        return y, {"slope": slope}
+
+    return forward, lambda dy, c: dy * c["slope"]
+
+
+SQUASHING = (  # what stands for tanh in other networks, or is taken for it
+    ("softsign, x/(1 + |x|),", lambda x: (x / (1 + np.abs(x)), 1 / (1 + np.abs(x)) ** 2)),
+    ("hard tanh", lambda x: (np.clip(x, -1, 1), (np.abs(x) < 1).astype(x.dtype))),
+    ("arctan", lambda x: (np.arctan(x), 1 / (1 + x * x))),
+    ("x/√(1 + x²)", lambda x: (x / np.sqrt(1 + x * x), (1 + x * x) ** -1.5)),
+    ("SiLU", lambda x: (x * ops.sigmoid(x)[0], (lambda s: s + x * s * (1 - s))(ops.sigmoid(x)[0]))),
+    ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
+    ("leaky ReLU, 0.01,", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01).astype(x.dtype))),
+    ("erf", lambda x: (2 * ops.gelu(x * 2**0.5)[0] / np.where(x == 0, 1, x * 2**0.5) - (x != 0),
+                       2 / np.pi**0.5 * np.exp(-x * x))),
+    ("1.7159 tanh(2x/3)", lambda x: (1.7159 * np.tanh(2 * x / 3), 1.7159 * 2 / 3 / np.cosh(2 * x / 3) ** 2)),
+    ("ReLU6", lambda x: (np.clip(x, 0, 6), ((x > 0) & (x < 6)).astype(x.dtype))),
+)
+
+
+def _of_length_one() -> tuple[Callable, Callable]:
+    def forward(x: Array) -> tuple[Array, Any]:
+        t, c = ops.tanh(x)
+        length = np.sqrt(np.square(t).sum(-1, keepdims=True))
+        return t / length, {"own": (c, length, t / length)}
+
+    def backward(dy: Array, c: Cache) -> Array:
+        inner, length, y = c["own"]
+        return ops.tanh_backward((dy - y * (dy * y).sum(-1, keepdims=True)) / length, inner)
+
+    return forward, backward
+
+
+def _squashed(x: Array) -> tuple[Array, Callable]:
+    """The tanh of the first token's state."""
+    s, back = token(0)(x)
+    t = np.tanh(s)
+    return t, lambda d: back(d * (1 - t * t))
+
+
 def of_pooler(what: str, replacement: Any, **fields: Any) -> Callable:
     """The pooler replaced."""
     return trained(swap(what, "pooler", replacement, **fields))
@@ -488,11 +533,20 @@ entry(
             for name, pair in (
                 ("ReLU", (ops.relu, ops.relu_backward)),
                 ("GELU", (ops.gelu, ops.gelu_backward)),
+                ("the tanh form of GELU", (ops.gelu_tanh, ops.gelu_tanh_backward)),
+                ("tanh brought to length 1", _of_length_one()),
                 ("sigmoid", (ops.sigmoid, ops.sigmoid_backward)),
                 ("tanh of tanh", _tanh_twice()),
+                *((name, elementwise(f)) for name, f in SQUASHING),
             )
         ),
+        solving.solvable(
+            lambda v: trained(swap(f"tanh({solving.shown(v)} x) for tanh(x)", "tanh", Replacement(*elementwise(
+                lambda x: (np.tanh(v * x), v / np.cosh(v * x) ** 2))), r"encode\.pooler\.tanh")),
+            2.0, (0.5, 2 / 3, 0.1), 1.0, most=1e2,
+        ),
         of_pooler("no dense layer", pooler(token(0), dense=False)),
+        of_pooler("tanh in front of the dense layer, none behind", pooler(_squashed, tanh=False)),
     ],
 )  # fmt: skip
 entry(
@@ -568,6 +622,20 @@ def in_the_loss(f: Callable, f_backward: Callable) -> Replacement:
 def _log_softmax(z: Array) -> tuple[Array, Cache]:
     p = ops.softmax(z)[0]
     return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True)), {"p": p}
+
+
+def _less_mean(z: Array) -> tuple[Array, Cache]:
+    return z - z.mean(-1, keepdims=True), {}
+
+
+def _less_largest(z: Array) -> tuple[Array, Cache]:
+    return z - z.max(-1, keepdims=True), {"at": z.argmax(-1)[..., None]}
+
+
+def _falls(dy: Array, c: Cache) -> Array:
+    dz = dy.copy()
+    np.put_along_axis(dz, c["at"], np.take_along_axis(dz, c["at"], -1) - dy.sum(-1, keepdims=True), -1)
+    return dz
 
 
 def _log_softmax_backward(dy: Array, c: Cache) -> Array:
@@ -675,6 +743,9 @@ entry(
             lambda v: of_tokens(f"the loss alone takes {solving.shown(v)} tanh(logits/{solving.shown(v)})",
                                 in_the_loss(*capped(v))))),
         _logits("log-probabilities", then(_log_softmax, _log_softmax_backward)),
+        *(_logits(f"the logits less their {what}", then(*pair)) for what, pair in (
+            ("mean", (_less_mean, lambda dy, c: dy - dy.mean(-1, keepdims=True))),
+            ("largest", (_less_largest, _falls)))),
         _logits("probabilities", then(ops.softmax, ops.softmax_backward)),
     ],
 )  # fmt: skip

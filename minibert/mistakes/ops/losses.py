@@ -315,6 +315,22 @@ def smoothed(share: float) -> Replacement:
     return Replacement(cross_entropy, cross_entropy_backward)
 
 
+def labelled(ones: float, zeros: float) -> Replacement:
+    """Binary labels with these numbers for 1 and 0."""
+    return edited(ops.binary_cross_entropy, lambda given: {
+        "labels": zeros + (ones - zeros) * np.asarray(given["labels"], np.float64)})  # fmt: skip
+
+
+LABELS = (  # value -> (label for 1, label for 0, words), what is tried and due
+    (lambda v: (1 - v / 2, v / 2, f"{solving.shown(v)} of each binary label spread over both"),
+     0.1, (0.2, 0.05, 0.01), 0.0),
+    *((lambda v, a=a: (a, v, f"{solving.shown(a)} and {solving.shown(v)} for the binary labels 1 and 0"),
+       0.1, (0.05, 0.2, 0.01, 0.0), None) for a in (0.9, 0.8, 0.95)),
+    (lambda v: (1.0, v, f"{solving.shown(v)} for the binary label 0"), 0.1, (0.05, 0.2, 0.01, -1.0), 0.0, ),
+    (lambda v: (v, 0.0, f"{solving.shown(v)} for the binary label 1"), 0.9, (0.8, 0.95, 0.7, 0.99), 1.0),
+)  # fmt: skip
+
+
 def of_tokens(what: str, replacement: Any, **fields: Any) -> Callable:
     """The loss over tokens replaced: of a head that asks of positions which token is there, or which follows."""
 
@@ -565,7 +581,10 @@ entry(
     "own knowledge; src fairseq label_smoothed_cross_entropy", "loss", "OP-CE-1",
     mutants=[solving.solvable(_spread, 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0),
              solving.solvable(lambda v: whole(of_pairs(f"{solving.shown(v)} of each pair's label spread over both",
-                                                       smoothed(v))), 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0)],
+                                                       smoothed(v))), 0.1, (0.01, 0.2, 0.3), 0.0, most=1.0),
+             *(solving.solvable(lambda v, of=of: swap(
+                 *(lambda ones, zeros, what: (what, "binary_cross_entropy", labelled(ones, zeros)))(*of(v))), *tried)
+               for of, *tried in LABELS)],
 )  # fmt: skip
 entry(
     "S16", "the loss is the mean of its terms, or lacks one", "their sum, each with its weight",

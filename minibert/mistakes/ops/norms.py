@@ -13,10 +13,10 @@ import numpy as np
 from minibert import layers, ops, tree
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, lent, rounded, swap
+from minibert.mistakes.catalogue import Mutant, entry, everywhere, field, lent, rounded, swap, unlisted, whole
 from minibert.mistakes.ops.half import HALF, half_normed
 from minibert.mistakes.ops.slopes import NORM_SLOPES, NORM_WEIGHTS, normed, placed
-from minibert.mistakes.swap import Replacement, Site, edited, graded, swapped, zeros
+from minibert.mistakes.swap import Replacement, Site, edited, graded, halves, swapped, turned, zeros
 from minibert.pairs import standing_in
 
 SECTION = {"L": "Layer norm and residuals"}
@@ -348,12 +348,13 @@ def pre_norm(norm: Replacement | None = None) -> Replacement:
 def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -> Replacement:
     """A pre-norm layer whose sub-layers are wired otherwise: "reads", what the norm is given, of "x" (the layer's
     input) and "a" (behind the attention); "base", what is added to, of these, "normed" and "none", so many "times";
-    "post": the norm stands behind the sum.
+    "post": the norm stands behind the sum, "too": there once more; "norm": whose weights the norm has, None where there
+    is none, as behind "ahead", what the attention's norm gave.
     """
     due = {"attention": "x", "feed_forward": "a"}
     how = {"attention": attention or {}, "feed_forward": feed_forward or {}}
     kinds = {
-        part: {"reads": due[part], "base": due[part], "times": 1, "post": False, **given}
+        part: {"reads": due[part], "base": due[part], "times": 1, "post": False, "norm": part, **given}
         for part, given in how.items()
     }
     sub_layers = {
@@ -371,38 +372,62 @@ def rewired(attention: Cache | None = None, feed_forward: Cache | None = None) -
         sources, c = {"x": x, "none": np.zeros_like(x)}, {}
         for part, kind in kinds.items():
             y = sources["normed"] = sources[kind["reads"]]
-            if not kind["post"]:
-                y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
+            norm = None
+            if kind["post"] is not True and kind["norm"]:
+                y, norm = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
                 sources["normed"] = y
+                sources.setdefault("ahead", y)
             f, c[part] = sub_layers[part][0](y, p[part], **constants[part])
             base = kind["times"] * sources[kind["base"]]
             y, c[part]["add"] = layers.add(base, f, p[part], keep=(keep or {}).get(part), rate=rate)
-            if kind["post"]:
-                y, norm = ops.layer_norm(y, **p[part]["norm"], eps=eps)
-            c[part]["norm"] = norm
+            if kind["post"] == "too":
+                y, again = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
+                c["closing"] = (*c.get("closing", ()), again)
+            elif kind["post"]:
+                y, norm = ops.layer_norm(y, **p[kind["norm"]]["norm"], eps=eps)
+            if norm is not None:
+                c[part]["norm"] = norm
             sources["a"] = y
         return y, c
 
     def backward(dy: Array, c: Cache) -> tuple[Array, Any]:
-        g: Any = {}
+        g, closing = {}, [*c.get("closing", ())]
+        norms = {part: {leaf: np.zeros(dy.shape[-1], dy.dtype) for leaf in ("weight", "bias")} for part in kinds}
         d = {"x": np.zeros_like(dy), "a": dy}
         for part, kind in reversed(kinds.items()):
             dsum, d["a"] = d["a"], np.zeros_like(dy)
             d["normed"] = np.zeros_like(dy)
             d["none"] = np.zeros_like(dy)
+            d.setdefault("ahead", np.zeros_like(dy))
+            owed = {}
             if kind["post"]:
-                dsum, norm = ops.layer_norm_backward(dsum, c[part]["norm"])
+                held = closing.pop() if kind["post"] == "too" else c[part]["norm"]
+                dsum, owed[kind["norm"]] = ops.layer_norm_backward(dsum, held)
             dbase, df, ends = layers.add_backward(dsum, c[part]["add"])
             d[kind["base"]] = d[kind["base"]] + kind["times"] * dbase
             dn, g[part] = sub_layers[part][1](df, c[part])
             dn = dn + d["normed"]
-            if not kind["post"]:
+            if kind["post"] is not True and kind["norm"]:
+                dn = dn + d["ahead"] if part == "attention" else dn
                 dn, norm = ops.layer_norm_backward(dn, c[part]["norm"])
+                owed[kind["norm"]] = tree.map(np.add, norm, owed[kind["norm"]]) if owed else norm
             d[kind["reads"]] = d[kind["reads"]] + dn
-            g[part] = {**g[part], "norm": norm, **ends}
-        return d["x"], g
+            for whose, norm in owed.items():
+                norms[whose] = tree.map(np.add, norms[whose], norm)
+            g[part] = {**g[part], **ends}
+        return d["x"], {part: {**g[part], "norm": norm} for part, norm in norms.items()}
 
     return Replacement(forward, backward)
+
+
+SIDE_BY_SIDE = (
+    swap("both read the layer's input", "pre_norm_layer", rewired(None, {"reads": "x"})),
+    everywhere(swap("both read the layer's input, behind the attention's norm", "pre_norm_layer",
+                    rewired(None, {"reads": "x", "norm": "attention"}))),
+    everywhere(swap("both read what the attention's norm gave", "pre_norm_layer",
+                    rewired(None, {"reads": "ahead", "norm": None}),
+                    silent=r"(forward|gradients)/.*feed_forward\.norm")),
+)  # fmt: skip
 
 
 def added_again(layer: Callable, layer_backward: Callable) -> Replacement:
@@ -417,6 +442,36 @@ def added_again(layer: Callable, layer_backward: Callable) -> Replacement:
         return dx + dy, g
 
     return Replacement(forward, backward)
+
+
+def followed(f: Callable, then: Callable[[Array], tuple[Array, Array]]) -> Replacement:
+    """An op or block and an elementwise function of what it gives: then(x) -> (y, dy/dx)."""
+    forward, backward = halves(f)
+
+    def changed(*args: Any, **given: Any) -> tuple[Array, Cache]:
+        y, c = forward(*args, **given)
+        y, slope = then(y)
+        return y, {**c, "slope of what is behind": (slope,)}
+
+    return Replacement(changed, lambda dy, c: backward(dy * c["slope of what is behind"][0], c))
+
+
+def within(bound: float) -> Callable[[Array], tuple[Array, Array]]:
+    """Held between -bound and bound."""
+    return lambda x: (np.clip(x, -bound, bound), (np.abs(x) <= bound).astype(x.dtype))
+
+
+def _from_before(all_channels: bool, round_again: bool) -> dict[str, tuple[Callable, Callable]]:
+    """Channels of the input from the token before, all or the last half, the first token's from the last or 0."""
+
+    def moved(x: Array, by: int) -> Array:
+        half, y = 0 if all_channels else x.shape[-1] // 2, x.copy()
+        y[..., half:] = np.roll(x[..., half:], by, 1)
+        if not round_again:
+            y[:, 0 if by > 0 else -1, half:] = 0
+        return y
+
+    return {"x": (lambda x: moved(x, 1), lambda dx: moved(dx, -1))}
 
 
 def passed_over(layer: Callable, layer_backward: Callable) -> Replacement:
@@ -881,6 +936,11 @@ entry(
         _borrowers, _leaves_of_heads,
         *(_leaf_of(leaf, *both) for leaf in ("weight", "bias")
           for both in (("attention", "feed_forward"), ("feed_forward", "attention"))),
+        *(everywhere(swap(f"the {of}'s norm behind {behind}, too", "pre_norm_layer", rewired(*wired)))
+          for of, behind, wired in (
+              ("attention", "its residual's sum", ({"post": "too"},)),
+              ("feed-forward", "its residual's sum", (None, {"post": "too"})),
+              ("attention", "its residual's sum, and the feed-forward's behind its own", ({"post": "too"},) * 2))),
         _loaded("the two norms of a layer are loaded in each other's place", attention="feed_forward",
                 feed_forward="attention"),
         _loaded("the attention's norm is loaded for the feed-forward's, too", feed_forward="attention"),
@@ -952,8 +1012,8 @@ entry(
         of_norms("mean and variance in float16", replacement=half_statistics()),
         *(rounded(of_norms(f"the whole norm in {name}", replacement=narrowed(r))) for name, r in HALF),
         *(rounded(whole_groups(f"what it gives rounded to {name}", rounded_behind(r))) for name, r in HALF),
-        *(rounded(everywhere(of_norms(f"x̂ in {name}, γ and β in full", replacement=half_normed(r, inner))))
-          for name, r in HALF for inner in (False, True)),
+        *(rounded(everywhere(of_norms(f"x̂ in {name}, γ and β in full", replacement=half_normed(r, *how))))
+          for name, r in HALF for how in ((False,), (True,), (True, "times"), (True, "free"))),
     ],
 )  # fmt: skip
 entry(
@@ -1079,6 +1139,24 @@ entry(
     "own knowledge (DeepNorm's α, GPT-2's 1/√N at the start)", "output", "BERT-ENC-1",
     mutants=[_weighed("the residual", "base"), _weighed("what is added to the residual", "inner")],
 )  # fmt: skip
+unlisted(
+    "what a part gives held within bounds",
+    *(solving.solvable(lambda v, f=f, what=what: whole(swap(
+        f"{what} held within {solving.shown(v)}", f.__name__, followed(f, within(v)), r"(?!.*head).*")),
+        1.0, (0.5, 2.0, 5.0, 10.0), most=1e3)
+      for f, what in ((layers.feed_forward, "what the feed-forward gives"),
+                      (layers.self_attention, "what the attention gives"),
+                      (layers.activation, "what the activation gives"), (layers.encoder_layer, "what layers give"),
+                      (layers.pre_norm_layer, "what layers give"))),
+)
+unlisted(
+    "channels of the token before",
+    *(whole(swap(f"{what} of each layer's input are those of the token before{of_first}", f.__name__,
+                 turned(f, **_from_before(which, again))))
+      for f in (layers.encoder_layer, layers.pre_norm_layer)
+      for what, which in (("the last half of the channels", False), ("all channels", True))
+      for of_first, again in (("", False), (", of the first those of the last", True))),
+)
 entry(
     "L26", "a norm taken twice", "once",
     "own knowledge", "output", "OP-LN-1",

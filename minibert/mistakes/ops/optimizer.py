@@ -760,6 +760,22 @@ def _moments(what: str, second: Callable | None = None, first: Callable | None =
     return maker
 
 
+def _rootless(name: str, state: dict, m: Array, v: Array) -> Array:
+    """The step with v for √v, corrected as v is."""
+    due = 1 - BETA2 ** state["step"] if RIGHT[name] is corrected else 1.0
+    return RIGHT[name](m, v * v / due, state["step"], EPS[name])
+
+
+def _of_sizes(name: str, state: dict, path: str, g: Array, m: Array, v: Array) -> Array:
+    m[...], v[...] = BETA1 * m + (1 - BETA1) * g, BETA2 * v + (1 - BETA2) * np.abs(g)
+    return _rootless(name, state, m, v)
+
+
+def _largest(name: str, state: dict, path: str, g: Array, m: Array, v: Array) -> Array:
+    m[...], v[...] = BETA1 * m + (1 - BETA1) * g, np.maximum(BETA2 * v, np.abs(g))
+    return m / (v + EPS[name]) / (1 - BETA1 ** state["step"] if RIGHT[name] is corrected else 1.0)
+
+
 def _own_moments(what: str, of: Callable[..., tuple[Array, Array]], **parts: Any) -> Callable:
     """Adam whose moments are of(state, path, g, m, v)."""
 
@@ -909,6 +925,7 @@ entry(
         _any_adam("the gradient alone, as SGD", lambda m, v, t, g, p, right: g),
         _any_adam("the gradient for the first moment, akin to RMSprop", lambda m, v, t, g, p, right: right(g, v, t)),
         _any_adam("akin to no root over the second moment", lambda m, v, t, g, p, right: right(m, v * v, t)),
+        _any_adam("akin to a cube root over the second moment", lambda m, v, t, g, p, right: right(m, v ** (2 / 3), t)),
         _any_adam("the sign of the first moment, akin to Lion", lambda m, v, t, g, p, right: np.sign(m)),
         _any_adam("Nesterov's, akin to NAdam", _nesterov),
         *(_stale(f"by the moments as they were before the gradient{text}", before)
@@ -930,6 +947,12 @@ entry(
         _moments("the sum of all squares, as AdaGrad", lambda m, v, g: v + g * g),
         _moments("Yogi's", lambda m, v, g: v - (1 - BETA2) * np.sign(v - g * g) * g * g),
         _moments("of |g|, not g²", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.abs(g)),
+        _stepping("of |g|, not g², and no root taken", _of_sizes),
+        _moments("of the new m, not of g", lambda m, v, g: BETA2 * v + (1 - BETA2) * m * m),
+        _moments("of each tensor's mean square", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.square(g).mean()),
+        _moments("of |g|³", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.abs(g) ** 3),
+        _moments("the larger of β₂ v and |g|, as AdaMax", lambda m, v, g: np.maximum(BETA2 * v, np.abs(g))),
+        _stepping("the larger of β₂ v and |g|, as AdaMax, and no root taken", _largest),
         *(_begun(f"{' and '.join(which)} begun at the first gradient's, not at 0", which)
           for which in (("m",), ("v",), ("m", "v"))),
         *(_unclipped(f"{' and '.join(which)} of the gradient before it was clipped", which)

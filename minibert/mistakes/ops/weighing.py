@@ -22,6 +22,7 @@ from minibert.mistakes.catalogue import (
     places_of,
     present,
     swap,
+    unlisted,
     whole,
 )
 from minibert.mistakes.ops.attention import (
@@ -29,6 +30,7 @@ from minibert.mistakes.ops.attention import (
     UNCERTAIN_SCORES,
     causal,
     edited,
+    head_size,
     least,
     left_out,
     masked_by,
@@ -85,6 +87,53 @@ def tempered(value: float) -> Replacement:
         return p, p
 
     return weighed(f, lambda dp, p: _softmax_back(dp, p) * p.dtype.type(value))
+
+
+def summed_with(value: float) -> Replacement:
+    """exp(s - max s)/(v + Σ exp(s - max s))."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        s = masked(scores, bias)
+        largest = s == s.max(-1, keepdims=True)
+        e = np.exp(s - s.max(-1, keepdims=True))
+        total = e.sum(-1, keepdims=True)
+        return e / (total + e.dtype.type(value)), (e, total + e.dtype.type(value), largest)
+
+    def back(dp: Array, c: tuple) -> Array:
+        e, total, largest = c
+        p = e / total
+        ds = p * (dp - (dp * p).sum(-1, keepdims=True))
+        return ds - largest / largest.sum(-1, keepdims=True) * ds.sum(-1, keepdims=True)
+
+    return weighed(f, back)
+
+
+def powered(value: float) -> Replacement:
+    """The softmax to a power."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        p = ops.softmax(masked(scores, bias))[0]
+        return p ** p.dtype.type(value), p
+
+    def back(dp: Array, p: Array) -> Array:
+        slope = np.where(p > 0, value * np.where(p > 0, p, 1) ** (value - 1), 0).astype(p.dtype)
+        return _softmax_back(dp * slope, p)
+
+    return weighed(f, back)
+
+
+def cut_off(value: float) -> Replacement:
+    """The softmax of scores between -v and v, mask added behind that."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
+        p = ops.softmax(masked(np.clip(scores, -value, value), bias))[0]
+        return p, (p, np.abs(scores) <= value)
+
+    def back(dp: Array, c: tuple[Array, Array]) -> tuple[Array, Array]:
+        dbias = _softmax_back(dp, c[0])
+        return dbias * c[1], dbias
+
+    return weighed(f, back)
 
 
 def capped(value: float) -> Replacement:
@@ -159,6 +208,18 @@ def _product(dp: Array, slope: Array) -> Array:
     return dp * slope
 
 
+def spread(share: float, seen: bool) -> Replacement:
+    """A share of each query's probabilities spread evenly, over all keys or those that it sees."""
+
+    def f(scores: Array, bias: Any) -> tuple[Array, Array]:
+        p = ops.softmax(masked(scores, bias))[0]
+        keys = np.ones_like(p) if bias is None or not seen else np.broadcast_to(bias == 0, p.shape).astype(p.dtype)
+        by = p.dtype.type(share)
+        return (1 - by) * p + by * keys / np.maximum(keys.sum(-1, keepdims=True), 1), p
+
+    return weighed(f, lambda dp, p: p.dtype.type(1 - share) * _softmax_back(dp, p))
+
+
 def drowned() -> Replacement:
     """Scores lost beside a large constant that is added to those of all keys that are seen, in the value alone."""
 
@@ -193,6 +254,51 @@ def silenced(head: int) -> Replacement:
     return edited(edit)
 
 
+def by_head(factor: Callable[[Array], Array]) -> Replacement:
+    """Each head's probabilities times factor(the heads' numbers)."""
+
+    def edit(q: Array, bias: Any, dropout: Any) -> dict[str, Any]:
+        by = factor(np.arange(q.shape[1])).astype(q.dtype).reshape(1, -1, 1, 1)
+        return {"dropout": by if dropout is None else dropout * by}
+
+    return edited(edit)
+
+
+def moved(names: str, by: int) -> Replacement:
+    """Keys or values of the token so many places before, those at the end of the others."""
+
+    def roll(name: str, a: Array, by: int) -> Array:
+        return np.roll(a, by, 2) if name in names else a
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        return ops.attention(q, roll("k", k, by), roll("v", v, by), **given)
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        dq, dk, dv, *others = ops.attention_backward(dy, c)
+        return dq, roll("k", dk, -by), roll("v", dv, -by), *others
+
+    return of_scores(attention, attention_backward)
+
+
+def gated(behind: bool) -> Replacement:
+    """Values, or behind all what they sum to, times the sigmoid of the queries."""
+
+    def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
+        if q.shape != v.shape:
+            raise ValueError("another shape")
+        gate = ops.sigmoid(q)[0]
+        y, c = ops.attention(q, k, v if behind else v * gate, **given)
+        return y * gate if behind else y, {**c, "gate": (gate, y if behind else v)}
+
+    def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
+        gate, x = c["gate"]
+        dq, dk, dv, *others = ops.attention_backward(dy * gate if behind else dy, c)
+        by = (dy if behind else dv) * x * gate * (1 - gate)
+        return dq + by, dk, dv if behind else dv * gate, *others
+
+    return of_scores(attention, attention_backward)
+
+
 def mixed(over: Callable[[Array], Array]) -> Replacement:
     """Values weighed by a linear map, its own adjoint, of the probabilities."""
 
@@ -210,6 +316,11 @@ def mixed(over: Callable[[Array], Array]) -> Replacement:
         return dscores @ c["k"], dscores.swapaxes(-1, -2) @ c["q"], c["used"].swapaxes(-1, -2) @ dy, dbias
 
     return of_scores(attention, attention_backward)
+
+
+def _turned(p: Array) -> Array:
+    """Keys for queries, where there are as many."""
+    return p.swapaxes(-1, -2) if p.shape[-1] == p.shape[-2] else p
 
 
 def one_for_all(*names: str) -> Replacement:
@@ -248,8 +359,10 @@ def _other_counts(subject: Subject, at: list[Site]) -> list[Mutant]:
 
 
 # ---- Queries and keys ------------------------------------------------------------------------------------------------
-def normed_first(kind: str, both: bool = True) -> Replacement:
-    """Queries and keys brought to "length" 1, or to mean 0 and variance 1 ("norm"), before they meet."""
+def normed_first(kind: str, scale: float | None = None) -> Replacement:
+    """Queries and keys brought to "length" 1, or to mean 0 and variance 1 ("norm"), before they meet; scale: of their
+    products, another than is due.
+    """
     eps = 1e-5
 
     def one(x: Array) -> tuple[Array, Any]:
@@ -266,7 +379,7 @@ def normed_first(kind: str, both: bool = True) -> Replacement:
 
     def attention(q: Array, k: Array, v: Array, **given: Any) -> tuple[Array, Cache]:
         (q, of_q), (k, of_k) = one(q), one(k)
-        y, c = ops.attention(q, k, v, **given)
+        y, c = ops.attention(q, k, v, **{**given, **({} if scale is None else {"scale": q.dtype.type(scale)})})
         return y, {**c, "normed": (of_q, of_k)}
 
     def attention_backward(dy: Array, c: Cache) -> tuple[Array, ...]:
@@ -375,10 +488,36 @@ entry(
         *(of_attention(what, replacement=weighed(f, back), silent=UNCERTAIN_SCORES) for what, f, back in FUNCTIONS),
         everywhere(of_attention("1 added to the sum below, as by add_zero_attn", replacement=zero_keys(1.0),
                                 silent=UNCERTAIN_SCORES)),
+        *(solving.solvable(lambda v, of=of, what=what: whole(of_attention(
+            what.format(solving.shown(v)), replacement=of(v), silent=UNCERTAIN_SCORES)), typical, likely, due, most=1e3)
+          for of, what, typical, likely, due in (
+              (summed_with, "{} added to the sum of exponentials less the largest", 1.0, (1e-2, 1e-3, 1e-5), 0.0),
+              (powered, "the probabilities to the power {}, not divided by their new sum", 0.5, (2.0, 0.8), 1.0))),
+        *(solving.solvable(lambda v, seen=seen: whole(of_attention(
+            f"{solving.shown(v)} of each query's weights spread over all keys{' that are seen' * seen}",
+            replacement=spread(v, seen), silent=UNCERTAIN_SCORES)), 0.1, (0.05, 0.01, 0.2, 0.5), 0.0, most=1.0)
+          for seen in (False, True)),
         of_attention("every key that is seen weighs the same, as beside a constant of -1e9", replacement=drowned(),
                      silent=r".*:scores"),
     ],
 )  # fmt: skip
+unlisted(
+    "weights otherwise than by query and key",
+    everywhere(of_attention("the probabilities turned, keys for queries, before they weigh the values",
+                            replacement=mixed(_turned), silent=UNCERTAIN_WEIGHTS)),
+    *(whole(of_attention(f"each key's {what} are those of the one {which} it", paths=SELF,
+                         replacement=moved(names, by)))
+      for what, names in (("keys", "k"), ("values", "v"), ("keys and values", "kv"))
+      for which, by in (("before", 1), ("behind", -1))),
+    whole(of_attention("values times the sigmoid of the queries at their place", replacement=gated(False))),
+    whole(of_attention("what each query gathers times its own sigmoid", replacement=gated(True))),
+    *(solving.solvable(lambda v, by=by, words=words: whole(of_attention(
+        f"head h, from 0 on, times {words(solving.shown(v))}", replacement=by_head(lambda h: by(v, h)),
+        silent=UNCERTAIN_WEIGHTS)), typical, likely, due, least=1e-6, most=1e3)
+      for by, words, typical, likely, due in (
+          (lambda v, h: 1 / (1 + v * h), lambda v: f"1/(1 + {v} h)", 0.1, (0.5, 1.0), 0.0),
+          (lambda v, h: v**h, lambda v: f"{v} to the power of h", 0.5, (0.9, 0.8, 2.0), 1.0))),
+)
 entry(
     "A46", "scores with a temperature, or capped", "softmax(q·k/√K + mask)",
     "own knowledge (caps are Gemma's, value·tanh(s/value))", "output", "OP-ATT-2",
@@ -388,6 +527,11 @@ entry(
             lambda value: of_attention(f"the softmax of {solving.shown(value)} times the scores",
                                        replacement=tempered(value), silent=UNCERTAIN_SCORES),
             0.3, (0.5, 2.0, 10.0, 0.1, 0.25), 1.0, most=1e3,
+        ),
+        solving.solvable(
+            lambda value: whole(of_attention(f"scores cut off at {solving.shown(value)} either way",
+                                             replacement=cut_off(value), silent=r".*:scores")),
+            2.0, (1.0, 5.0, 10.0, 20.0, 50.0), least=1e-2, most=1e5,
         ),
         solving.solvable(
             lambda value: of_attention(f"scores capped by {solving.shown(value)}", replacement=capped(value),
@@ -422,7 +566,11 @@ entry(
     "A50", "queries and keys normalised before they meet", "as they are projected",
     "own knowledge (arXiv 2010.04245)", "output", "BERT-ATT-1",
     mutants=[
-        of_attention("to length 1", replacement=normed_first("length")),
+        solving.solvable(
+            lambda v: of_attention(f"to length 1, their products times {solving.shown(v)}",
+                                   replacement=normed_first("length", scale=v)),
+            lambda subject: head_size(subject) ** -0.5, (1.0, 10.0, 20.0, 30.0, 100.0), most=1e3,
+        ),
         of_attention("to mean 0 and variance 1", replacement=normed_first("norm")),
     ],
 )  # fmt: skip
