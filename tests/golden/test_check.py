@@ -272,6 +272,14 @@ def test_verdicts_follow_the_floor():
         assert row.absolute == pytest.approx(times * off[1, 2], rel=1e-6)
 
 
+def test_weights_alone_are_right_as_far_as_they_go(tmp_path):
+    case = cases.read("bert/published")
+    own = {key: case.tensor(key) for key in case.entries if key.startswith("weights/")}
+    got = found(written(tmp_path / "c.safetensors", own))
+    assert got.code == 0
+    assert "nothing that was computed from them" in " ".join(line.strip() for line in report.table(got))
+
+
 def test_nan_is_shown_where_it_first_is(tmp_path):
     """A NaN is exit code 1 and a row that says where; nothing after it is accused for it."""
     tensors = dict(observed())
