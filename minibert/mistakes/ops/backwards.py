@@ -352,7 +352,8 @@ def _by_text(subject: Subject) -> list[dict[str, Array]]:
         raise ValueError("no rows that stand alone")
     found = []
     for i in range(rows):
-        one = {name: a[i : i + 1] if isinstance(a, np.ndarray) else a for name, a in batch.items()}
+        own = partial(tree.map, lambda a, i=i: a[i : i + 1] if isinstance(a, np.ndarray) else a)
+        one = {name: own(a) for name, a in batch.items()}  # of masks of dropout, too
         _, cache = objective.loss(module, subject.params, subject.config, one, dense=True)
         found.append(tree.flatten(objective.loss_backward(cache)))
     return found

@@ -103,7 +103,8 @@ def summed_with(value: float) -> Replacement:
         e, total, largest = c
         p = e / total
         ds = p * (dp - (dp * p).sum(-1, keepdims=True))
-        return ds - largest / largest.sum(-1, keepdims=True) * ds.sum(-1, keepdims=True)
+        share = (largest / largest.sum(-1, keepdims=True)).astype(ds.dtype)
+        return ds - share * ds.sum(-1, keepdims=True)
 
     return weighed(f, back)
 
