@@ -150,7 +150,7 @@ class _Search(Trials):
         """Adds what explains the gradients; where the forward pass is not explained, all of them, or nothing."""
         told, before = self._forward_told(), [*self.parts]
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
-        silent = [found for found in later if found.mutant.silent]  # of what is wrong there, maybe
+        silent = [] if told else self._silent_there(later)
         while self._explain(self.evidence, later if told else silent):
             told = told or self._forward_told()
         if not told and self._left(self.evidence) is not None:
@@ -158,6 +158,14 @@ class _Search(Trials):
         self._drop_needless()
         self.parts = [self._without_gradient(part) for part in self.parts]
         self.parts = [self._stepped(part) if part.found[0].mutant.section == GRADIENTS else part for part in self.parts]
+
+    def _silent_there(self, chosen: list[Found]) -> list[Found]:
+        """Those that say nothing of some tensor of the forward pass that is wrong beside what was found."""
+        trial = self._beside(self.forward, self.found)
+        wrong = np.zeros(0, bool) if trial is None else self._wrong(trial)
+        keys = [key for key, one in zip(self.forward.keys, wrong, strict=True) if one]
+        silences = ((found, self.silence([found.mutant])) for found in chosen if found.mutant.silent)
+        return [found for found, silence in silences if any(map(silence, keys))]
 
     def _drop_needless(self) -> None:
         """Drops parts without which nothing more is wrong: what was found later explains what they did, or what gives
