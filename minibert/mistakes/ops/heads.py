@@ -14,6 +14,7 @@ from minibert.golden.subject import Subject
 from minibert.heads import masked_lm, replaced_token
 from minibert.mistakes import solving
 from minibert.mistakes.catalogue import Mutant, apart, batch, entry, field, only, present, swap, unlisted, weights
+from minibert.mistakes.ops.activations import elu, leaky
 from minibert.mistakes.ops.attention import without_bias
 from minibert.mistakes.ops.losses import of_pairs, of_tokens
 from minibert.mistakes.ops.norms import no_norm
@@ -298,8 +299,8 @@ SQUASHING = (  # what stands for tanh in other networks, or is taken for it
     ("arctan", lambda x: (np.arctan(x), 1 / (1 + x * x))),
     ("x/√(1 + x²)", lambda x: (x / np.sqrt(1 + x * x), (1 + x * x) ** -1.5)),
     ("SiLU", lambda x: (x * ops.sigmoid(x)[0], (lambda s: s + x * s * (1 - s))(ops.sigmoid(x)[0]))),
-    ("ELU", lambda x: (np.where(x > 0, x, np.expm1(np.minimum(x, 0))), np.exp(np.minimum(x, 0)))),
-    ("leaky ReLU, 0.01,", lambda x: (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01).astype(x.dtype))),
+    ("ELU", elu(1.0, 1.0)),
+    ("leaky ReLU, 0.01,", leaky(0.01)),
     ("erf", lambda x: (2 * ops.gelu(x * 2**0.5)[0] / np.where(x == 0, 1, x * 2**0.5) - (x != 0),
                        2 / np.pi**0.5 * np.exp(-x * x))),
     ("1.7159 tanh(2x/3)", lambda x: (1.7159 * np.tanh(2 * x / 3), 1.7159 * 2 / 3 / np.cosh(2 * x / 3) ** 2)),

@@ -326,7 +326,7 @@ LABELS = (  # value -> (label for 1, label for 0, words), what is tried and due
      0.1, (0.2, 0.05, 0.01), 0.0),
     *((lambda v, a=a: (a, v, f"{solving.shown(a)} and {solving.shown(v)} for the binary labels 1 and 0"),
        0.1, (0.05, 0.2, 0.01, 0.0), None) for a in (0.9, 0.8, 0.95)),
-    (lambda v: (1.0, v, f"{solving.shown(v)} for the binary label 0"), 0.1, (0.05, 0.2, 0.01, -1.0), 0.0, ),
+    (lambda v: (1.0, v, f"{solving.shown(v)} for the binary label 0"), 0.1, (0.05, 0.2, 0.01, -1.0), 0.0),
     (lambda v: (v, 0.0, f"{solving.shown(v)} for the binary label 1"), 0.9, (0.8, 0.95, 0.7, 0.99), 1.0),
 )  # fmt: skip
 
