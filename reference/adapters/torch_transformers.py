@@ -171,7 +171,8 @@ def traced(models, batch, config):
     KEEP.update({name.removeprefix("dropout/"): keep for name, keep in batch.items() if name.startswith("dropout/")})
     spellings = (("input_mask", "attention_mask"), ("segment_ids", "token_type_ids"))
     mask, types = (batch.get(ours, batch.get(theirs)) for ours, theirs in spellings)
-    others = {name: batch[name] for name in ("decoder_input_ids", "decoder_attention_mask") if name in batch}
+    more = ("position_ids", "decoder_input_ids", "decoder_attention_mask")
+    others = {name: batch[name] for name in more if name in batch}
     others |= {} if types is None else {"token_type_ids": types}
     terms, factors = {}, {}
     for AT[0], model in models.items():

@@ -247,7 +247,7 @@ def _plain(b: dict, config: Any) -> Array:
 
 
 def positions(what: str, rule: Any) -> Any:
-    """Position ids by another rule; no mutant where one would leave the table, or where that rule is the family's."""
+    """Position ids by another rule; no mutant where one would leave the table, or where these are due."""
 
     def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
         rows = [apart(b) for b in subject.batches]
@@ -256,7 +256,7 @@ def positions(what: str, rule: Any) -> Any:
         if largest >= field(subject, "max_position_embeddings"):
             return []
         own = getattr(families.family(subject.family), "positions", lambda ids, pad: 0 * ids + np.arange(ids.shape[-1]))
-        due = [own(b["input_ids"], field(subject, "pad_token_id")) for b in rows]
+        due = [b.get("position_ids", own(b["input_ids"], field(subject, "pad_token_id"))) for b in rows]
         if all(np.array_equal(a, b) for a, b in zip(tables, due, strict=True)):
             return []
         return batch(what, lambda b, c: {"position_ids": rule(b, c)})(subject, at)
@@ -268,6 +268,11 @@ def plainly_placed(maker: Any) -> Any:
     """No mutant where the family has a rule of its own for positions."""
     own = lambda s: hasattr(families.family(s.family), "positions")  # noqa: E731
     return lambda subject, at: [] if own(subject) else maker(subject, at)
+
+
+def _where_given(maker: Any) -> Any:
+    """No mutant where the family counts positions by itself."""
+    return lambda subject, at: maker(subject, at) if "position_ids" in subject.batches[0] else []
 
 
 def without_row(what: str, paths: str) -> Any:
@@ -496,7 +501,10 @@ entry(
 entry(
     "E07", "left padding with arange positions", "shift positions by the number of pads (or forbid)",
     "ndif-team/nnsight#673; HF#19581", "output", "BERT-EMB-2",
-    mutants=[batch("rows padded on the left", _left_padded)],
+    mutants=[
+        batch("rows padded on the left", _left_padded),
+        _where_given(positions("positions that are given not read: 0, 1, 2 and so on", lambda b, _: _from(b, 0))),
+    ],
 )  # fmt: skip
 entry(
     "E08", "embedding LN has the right eps, encoder LNs the default", "same eps everywhere",
