@@ -17,6 +17,7 @@ import numpy as np
 from minibert.mistakes import nearing, solving
 from minibert.mistakes.catalogue import FORWARD, GRADIENTS
 from minibert.mistakes.cover import Cover, Part
+from minibert.mistakes.curves import curves
 from minibert.mistakes.evidence import Evidence
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
@@ -67,7 +68,7 @@ class Round:
         """What explains tensors that are wrong, in their order; [] where nothing does."""
         parts = self._by_one() or self._in_turn()
         if not parts and not self.faint:
-            parts = self._unread() or self._unloaded() or self._pairs() or self._several()
+            parts = self._unread() or self._read_off() or self._pairs() or self._several()
         return sorted(parts, key=lambda part: part.first)
 
     # ---- The stages
@@ -119,9 +120,9 @@ class Round:
         right = (k for k, bad in zip(self.evidence.keys, self.cover.wrong, strict=True) if not bad)
         return [key for key in right if key in self.runs.given and wrong in self.runs.made_of([key])]
 
-    def _unloaded(self) -> list[Part]:
-        """What computes with weights that are none of the case's."""
-        found = unloaded(self.cover) if self.runs.dtype in WIDE else []
+    def _read_off(self) -> list[Part]:
+        """What computes with weights that are none of the case's, or an activation that is any other function."""
+        found = [*unloaded(self.cover), *curves(self.cover)] if self.runs.dtype in WIDE else []
         trials = self.runs.run([(*self.base, one) for one in found], self.evidence, len(found))
         return [part for part in self.cover.parts(trials) if not self.unfinished(part)]
 
@@ -335,7 +336,7 @@ class Later(Round):
     def _unread(self) -> list[Part]:
         return []
 
-    def _unloaded(self) -> list[Part]:
+    def _read_off(self) -> list[Part]:
         return []
 
     def _several(self) -> list[Part]:

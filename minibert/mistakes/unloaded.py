@@ -7,7 +7,7 @@ another tensor gives, and where the weights themselves may be an initialiser's: 
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from typing import Any
 
@@ -41,7 +41,7 @@ def unloaded(cover: Cover) -> list[Found]:
     runs, asked, found = cover.runs, [], {}
     run = runs.like(cover.right.found)
     tables = [array for _, array in tree.items(runs.subject.params) if array.ndim == 2]
-    for site, given, unit, wrong in _supplied(cover) if run else ():
+    for site, given, unit, wrong in supplied(cover, KINDS) if run else ():
         if site.key in run.calls and site.key not in run.swaps:
             asked.append(site)
             made = _solved(site.name, given, unit, run.calls[site.key][0], tables) if wrong else None
@@ -64,16 +64,16 @@ def _names(asked: list[Site], found: list[Site]) -> tuple[str, ...]:
     return ("C08", "C05") if every else ("C08",)
 
 
-def _supplied(cover: Cover) -> Iterator[tuple[Site, Array, float, bool]]:
-    """The linear layers and tables of which the candidate has what they give, as rows: that, how far rounding may move
-    it, and whether it is wrong.
+def supplied(cover: Cover, names: Container[str]) -> Iterator[tuple[Site, Array, float, bool]]:
+    """The calls of these ops of which the candidate has what they give, as rows: that, how far rounding may move it,
+    and whether it is wrong.
     """
     runs, evidence = cover.runs, cover.evidence
     number = {key: i for i, key in enumerate(evidence.keys)}
     for site in runs.sites:
         held = runs.calls.held.get(site.key, {}).get("")
         i = number.get(f"{FORWARD}/{held.name}") if held and held.parts == 1 else None
-        if site.name in KINDS and i is not None and evidence.keys[i] in runs.given:
+        if site.name in names and i is not None and evidence.keys[i] in runs.given:
             unit = EXPLAINED * evidence.scales[i] * evidence.floors[i]
             yield site, _rows(runs.given[evidence.keys[i]]), unit, bool(cover.left[i])
 
