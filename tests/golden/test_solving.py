@@ -147,6 +147,10 @@ LISTED = [
     ("bert/published", "S14", "of each label", 0.15, "", "0.15 of each label spread over all classes"),
     ("bert/published", "O03", "eps", 3e-5, "", "eps 3e-5, where 1e-6 is due"),
     ("bert/published", "E23", "position", 3.0, "", "position rows times 3"),
+    ("bert/published", "O56", "decay", 0.03, "", "weight decay 0.03, where 0.01 is due"),
+    ("bert/published", "O43", "beta2", 0.97, "", "beta2 0.97, where 0.999 is due"),
+    ("bert/published", "O56", "peak", 3e-3, "", "peak rate 3e-3, where 1e-3 is due"),
+    ("bert/dropout", "D24", "not 1/(1", 1.7, "", "kept values times 1.7, not 1/(1 - rate)"),
 ]
 
 
@@ -162,10 +166,6 @@ UNNAMED = [
     ("bert/published", "another scale of the scores", "scores", 7**-0.5, "layer 1", "scores times 1/√7, where 1/√4"),
     ("bert/published", "keys of zeros that are seen", "keys", 11.0, "", "11 keys of zeros"),
     ("bert/published", "another denominator", "divided", 17.0, "", "divided by 17,"),
-    ("bert/dropout", "dropout not rescaled", "not 1/(1", 1.7, "", "kept values times 1.7"),
-    ("bert/published", "another value of the optimizer's", "decay", 0.03, "", "weight decay 0.03, where 0.01 is due"),
-    ("bert/published", "another value of the optimizer's", "beta2", 0.97, "", "beta2 0.97, where 0.999 is due"),
-    ("bert/published", "another value of the optimizer's", "peak", 3e-3, "", "peak rate 3e-3, where 1e-3 is due"),
 ]
 
 

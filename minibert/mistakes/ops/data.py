@@ -23,7 +23,7 @@ from minibert.corruption.units import units
 from minibert.golden import precision
 from minibert.golden.subject import Subject
 from minibert.mistakes import solving
-from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, rounded, swap, unlisted, whole
+from minibert.mistakes.catalogue import Mutant, batch, config, entry, everywhere, field, rounded, swap, whole
 from minibert.mistakes.ops.attention import (
     UNCERTAIN_SCORES,
     by_hand,
@@ -691,14 +691,14 @@ entry(
     + [with_dropout(another_mask)],
 )  # fmt: skip
 entry(
-    "D24", "dropout not rescaled", "kept values divided by 1 - rate",
+    "D24", "dropout not rescaled, or otherwise", "kept values divided by 1 - rate",
     "own knowledge", "output", "OP-DROP-1",
-    mutants=[_scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0)],
+    mutants=[
+        _scaled_dropout("kept values not divided by 1 - rate", lambda rate: 1.0),
+        solving.solvable(
+            lambda value: _scaled_dropout(f"kept values times {solving.shown(value)}, not 1/(1 - rate)",
+                                          lambda _: value),
+            2.0, (0.5, 1.25, 1.5),
+        ),
+    ],
 )  # fmt: skip
-unlisted(
-    "dropout not rescaled",
-    solving.solvable(
-        lambda value: _scaled_dropout(f"kept values times {solving.shown(value)}, not 1/(1 - rate)", lambda _: value),
-        2.0, (0.5, 1.25, 1.5),
-    ),
-)

@@ -640,13 +640,14 @@ entry(
         rated("a constant rate", lambda step, peak, warmup, total, f: peak),
     ],
 )  # fmt: skip
-unlisted(
-    "another value of the optimizer's",
-    planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
-    planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
-    constant("beta1", (0.8, 0.95, 0.99, 0.5, 0.0), most=0.999999),
-    constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
-)
+entry(
+    "O56", "another peak rate or weight decay", "those of the recipe",
+    "own knowledge", "step", "OPT-SCHED-1",
+    mutants=[
+        planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
+        planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
+    ],
+)  # fmt: skip
 
 
 def _any_adam(what: str, step: Callable, after: bool = False, betas: tuple[float, float] = (BETA1, BETA2)) -> Callable:
@@ -936,7 +937,7 @@ entry(
     ],
 )  # fmt: skip
 entry(
-    "O43", "another second moment, or moments without their damping",
+    "O43", "another second moment, or moments damped otherwise, or not",
     "m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g²",
     "own knowledge (arXiv 2010.07468, 1806.02847)", "step", "OPT-ADAM-1",
     mutants=[
@@ -960,6 +961,8 @@ entry(
         _moments("m without 1 - β₁", first=lambda m, g: BETA1 * m + g),
         _moments("v without 1 - β₂", lambda m, v, g: BETA2 * v + g * g),
         _moments("neither damped", lambda m, v, g: BETA2 * v + g * g, lambda m, g: BETA1 * m + g),
+        constant("beta1", (0.8, 0.95, 0.99, 0.5, 0.0), most=0.999999),
+        constant("beta2", (0.98, 0.99, 0.95, 0.9999), most=0.999999),
     ],
 )  # fmt: skip
 def _in_half(rounding: Callable[[Array], Array], kept: tuple[int, ...], used: bool) -> Callable:
