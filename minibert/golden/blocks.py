@@ -237,7 +237,8 @@ class Forced:
         if key in self.swaps:
             y, c = self._within(key, self.swaps[key].forward, *args, **constants)
             for part in names.keys() - {""}:
-                self._note("forward", names[part], PAIRS[f.__name__].parts.seen(part, c, None)[0])
+                seen = getattr(self.swaps[key], "seen", None) or PAIRS[f.__name__].parts.seen
+                self._note("forward", names[part], seen(part, c, None)[0])
         else:
             y, c = f(*args, **constants)
             if names.keys() - {""}:

@@ -17,6 +17,7 @@ from minibert.mistakes.catalogue import GRADIENTS
 LEAST = 1e-3  # floors: less is the order in which numbers are summed
 LITTLE = 1000  # floors by which a number must be off, for what rounds to explain it
 ALIKE = 2  # times: how much farther off a number may lie that is rounded in other steps
+STEP = 4  # times: how much farther than rounding moved any number one may lie that fell the other way, by a whole step
 SEVERAL = 4  # wrong entries of which most come out by no chance
 
 
@@ -143,7 +144,7 @@ class Evidence:
         unit = np.repeat(self.unit(flat, self.values), self.sizes)
         after, due = (np.abs(self.values - a) / unit for a in (flat, right))
         fallen, few = False, np.add.reduceat(due > compare.EXPLAINED, self.starts) < SEVERAL
-        bounded = (found > compare.EXPLAINED) & (found <= 2 * worst(before))
+        bounded = (found > compare.EXPLAINED) & (found <= STEP * worst(before))
         for i in np.flatnonzero(bounded):
             own = slice(self.starts[i], self.starts[i] + self.sizes[i])
             wrong = due[own] > compare.EXPLAINED

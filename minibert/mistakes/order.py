@@ -34,6 +34,11 @@ class Order:
         path = self._all.get(key.partition("/")[2], "").partition(":")[0]
         return self.number.get(path, len(self.number))
 
+    def unseen(self, keys: Iterable[str]) -> set[str]:
+        """The calls of which these keys have a part, and not what they give."""
+        made = [self._all.get(key.partition("/")[2], "").partition(":") for key in keys]
+        return {path for path, colon, _ in made if colon} - {path for path, colon, _ in made if not colon}
+
     def place_of(self, key: str) -> str:
         """The place of the call that makes a key's tensor; "" where that is none of them."""
         return self.where.get(self._all.get(key.partition("/")[2], "").partition(":")[0], "")

@@ -192,10 +192,12 @@ class Round:
         near, far, order, wrong = [], [], self.order, np.flatnonzero(self.cover.wrong)
         places = sorted({order.of(key) for key in self.evidence.keys})
         at_fault = {order.of(self.evidence.keys[i]) for i in wrong}
+        unseen = order.unseen(self.evidence.keys)
         for found in self.chosen:
             paths = found.mutant.sites
             starts = min((order.start[path] for path in paths), default=0)
-            shows = {places[after] for path in paths if (after := bisect_left(places, order.start[path])) < len(places)}
+            begun = {order.start[path] for path in paths} | {order.number[path] + 1 for path in paths if path in unseen}
+            shows = {places[after] for n in begun if (after := bisect_left(places, n)) < len(places)}
             if not paths or shows & at_fault or any(order.around([found.mutant], at) for at in at_fault):
                 near.append(found)
             elif starts <= max(at_fault):

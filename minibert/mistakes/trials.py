@@ -140,9 +140,11 @@ class Trials:
         return "/".join((*section, self.paths.get(owner, owner)))
 
     def every(self, section: str) -> bool:
-        """Whether the candidate has each activation, or its gradient, that the case has."""
+        """Whether the candidate has each activation, or each of their gradients; losses have none."""
         names = (name for held in self.calls.held.values() for name, *_ in held.values())
-        due = {f"{section}/{name}" for name in names} & self.entries
+        due = {f"{section}/{name}" for name in names}
+        if section == GRADIENTS:
+            due &= self.entries
         return bool(due) and due <= {*self.given}
 
     @cached_property

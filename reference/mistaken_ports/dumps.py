@@ -67,7 +67,7 @@ def keys(kind, case):
             return outputs or kind == "logits and loss"
         return among(name, last) and (outputs or kind == "last hidden state")
 
-    sections = ("forward", "gradients", *(("steps",) if kind == "steps" else ()))
+    sections = ("forward", *(("gradients",) if kind != "forward" else ()), *(("steps",) if kind == "steps" else ()))
     return [f"{section}/{name}" for section in sections for name in names.get(section, ()) if wanted(section, name)]
 
 

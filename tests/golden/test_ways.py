@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_mistakes import candidate_of
 
 from minibert.golden import case as cases
+from minibert.golden import precision
 from minibert.mistakes import CATALOGUE, diagnose
 from minibert.mistakes.swap import sites
 
@@ -57,6 +58,10 @@ WAYS = [  # case, entry, words of the way, where, a pattern of the keys that are
     ("bert/release", "A52", "all else is", "", "forward/bert.encoder.layer.1.output"),
     ("bert/published", "O53", "every parameter's times 1024", "", "gradients/.*(weight|bias)"),
     ("bert/published", "C10", "rounded to bfloat16", "layer 0 attention query", "forward/"),
+    ("electra/discriminator", "C19", "1 + γ", "every layer's attention", ""),  # which holds nothing within layers
+    ("bert/probe", "D13", "the hidden rate in both", "", ""),  # between what is shown of attention and what it gives
+    ("bert/published", "A45", "softplus", "", "forward/"),
+    ("gpt2/published", "O43", "to the power", "", ""),
 ]  # fmt: skip
 
 
@@ -71,6 +76,17 @@ def test_a_way_of_an_entry_has_its_name(name, id, words, where, keys):
     result = diagnose(case, held, "float32")
     assert id in result.ids, result.lines
     assert result.kind in ("mistake", "tie", "variant"), result.lines
+
+
+def test_scores_that_are_shown_as_they_were_rounded_are_no_softmax_in_half_precision():
+    case, key = cases.read("gpt2/published"), "forward/transformer.h.1.attn.scores"
+    subject = case.subject()
+    every = [m for whole in CATALOGUE["D33"].mutants(subject, sites(subject)) for m in (whole, *whole.inside)]
+    mutant = next(m for m in every if (m.what, m.where) == ("scores rounded to bfloat16", "layer 1"))
+    held = candidate_of(case, mutant)
+    assert diagnose(case, held, "float32").ids == ["A43"]
+    held[key] = precision.rounding("bfloat16")(held[key])
+    assert diagnose(case, held, "float32").ids == ["D33"]
 
 
 @pytest.mark.parametrize("by", [3e-5, 7e-6, -2e-4][::ASKED])

@@ -959,7 +959,7 @@ entry(
     mutants=[of_attention("not scaled", replacement=scaled(lambda q: 1.0))],
 )  # fmt: skip
 entry(
-    "A07", "scale applied twice", "once",
+    "A07", "scale applied twice, or the other way round", "once",
     "HF#38290", "output", "OP-ATT-2",
     mutants=[
         of_attention("scaled by 1/K", replacement=scaled(lambda q: 1 / q.shape[-1])),

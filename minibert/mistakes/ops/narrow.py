@@ -14,6 +14,7 @@ from minibert.mistakes.catalogue import Mutant, entry, rounded, swap
 from minibert.mistakes.ops.attention import UNCERTAIN_SCORES, least, of_attention, of_scores
 from minibert.mistakes.ops.half import PARTS
 from minibert.mistakes.swap import Replacement, Site, edited, halves
+from minibert.pairs import PAIRS
 
 Array = np.ndarray
 Cache = dict[str, Any]
@@ -47,15 +48,17 @@ def narrow(f: Callable, r: Rounding, inner: bool = True, bias: bool = True) -> R
 
 def narrow_attention(
     of_keys: Rounding = np.asarray, probabilities: Rounding = np.asarray, of_values: Rounding = np.asarray,
-    summed: bool = True,
+    summed: bool = True, scored: Rounding = np.asarray,
 ) -> Replacement:  # fmt: skip
-    """Attention of which the factors of one product are rounded, and what they sum to; or the probabilities."""
+    """Attention of which the factors of one product are rounded, and what they sum to; or the probabilities, or the
+    scores.
+    """
     keys, values = (of if summed else np.asarray for of in (of_keys, of_values))
 
     def attention(q: Array, k: Array, v: Array, *, bias: Any = None, dropout: Any = None, scale: Any = None) -> tuple:
         scale = q.dtype.type(q.shape[-1] ** -0.5 if scale is None else scale)
         q, k, v = of_keys(q), of_keys(k), of_values(v)
-        scores = keys(q @ k.swapaxes(-1, -2)) * scale
+        scores = scored(keys(q @ k.swapaxes(-1, -2)) * scale)
         exact = ops.softmax(scores if bias is None else least(scores + bias))[0]
         probs = probabilities(exact)
         kept = of_values(probs if dropout is None else probs * dropout)
@@ -66,11 +69,15 @@ def narrow_attention(
         probs, dy = c["exact"], of_values(dy)
         dprobs = values(dy @ c["v"].swapaxes(-1, -2))
         dprobs = probabilities(dprobs if c["dropout"] is None else dprobs * c["dropout"])
-        dscores = of_keys(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True)) * c["scale"])
+        dscores = of_keys(scored(probs * (dprobs - (dprobs * probs).sum(-1, keepdims=True))) * c["scale"])
         dv = values(c["kept"].swapaxes(-1, -2) @ dy)
         return keys(dscores @ c["k"]), keys(dscores.swapaxes(-1, -2) @ c["q"]), dv
 
-    return of_scores(attention, attention_backward, faithful=False)
+    def seen(part: str, c: Cache, dy: Array | None) -> tuple[Array, Array | None]:
+        value, cotangent = PAIRS["attention"].parts.seen(part, c, dy)
+        return scored(value) if part == "scores" else value, cotangent
+
+    return replace(of_scores(attention, attention_backward, faithful=False), seen=seen)
 
 
 def narrow_sum(r: Rounding) -> Replacement:
@@ -115,7 +122,8 @@ def _in(name: str) -> list[Callable]:
     attentions = ((f"queries times keys in {name}", {"of_keys": r}),
                   (f"probabilities times values in {name}", {"of_values": r}),
                   (f"probabilities times values in {name}, summed in float32", {"of_values": r, "summed": False}),
-                  (f"probabilities rounded to {name}", {"probabilities": r}))  # fmt: skip
+                  (f"probabilities rounded to {name}", {"probabilities": r}),
+                  (f"scores rounded to {name}", {"scored": r}))  # fmt: skip
     return [
         *(with_single(swap(what, "linear", narrow(ops.linear, r, **how))) for what, how in linears),
         with_single(swap(f"the activation in {name}", "activation", narrow(layers.activation, r))),

@@ -936,6 +936,12 @@ entry(
         _any_adam("beta1 and beta2 change places", lambda m, v, t, g, p, right: right(m, v, t), betas=(BETA2, BETA1)),
     ],
 )  # fmt: skip
+def _of_power(power: float) -> Callable:
+    """The second moment of another power of the gradient."""
+    return _moments(f"of |g| to the power {solving.shown(power)}",
+                    lambda m, v, g: BETA2 * v + (1 - BETA2) * np.abs(g) ** power)  # fmt: skip
+
+
 entry(
     "O43", "another second moment, or moments damped otherwise, or not",
     "m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g²",
@@ -951,7 +957,7 @@ entry(
         _stepping("of |g|, not g², and no root taken", _of_sizes),
         _moments("of the new m, not of g", lambda m, v, g: BETA2 * v + (1 - BETA2) * m * m),
         _moments("of each tensor's mean square", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.square(g).mean()),
-        _moments("of |g|³", lambda m, v, g: BETA2 * v + (1 - BETA2) * np.abs(g) ** 3),
+        solving.solvable(_of_power, 3.0, (1.5, 2.5, 4.0, 0.5), 2.0, least=1e-2, most=8.0),
         _moments("the larger of β₂ v and |g|, as AdaMax", lambda m, v, g: np.maximum(BETA2 * v, np.abs(g))),
         _stepping("the larger of β₂ v and |g|, as AdaMax, and no root taken", _largest),
         *(_begun(f"{' and '.join(which)} begun at the first gradient's, not at 0", which)

@@ -198,11 +198,30 @@ def _as_they_are(scores: Array, bias: Any) -> tuple[Array, Array]:
     return scores * seen, np.broadcast_to(seen, scores.shape)
 
 
-def _sum_to_one(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
-    """Sigmoids divided by their sum."""
-    g, slope = _sigmoid(scores, bias)
-    total = g.sum(-1, keepdims=True)
-    return g / total, (g / total, slope / total)
+def _softplus(scores: Array, bias: Any) -> tuple[Array, Array]:
+    s = masked(scores, bias)
+    return np.logaddexp(0, s), ops.sigmoid(s)[0]
+
+
+def _squared(scores: Array, bias: Any) -> tuple[Array, Array]:
+    s, seen = _as_they_are(scores, bias)
+    return s * s, 2 * s * seen
+
+
+def _sum_to_one(f: Callable) -> Callable:
+    """f(scores, bias) -> (values, their slopes), divided by the values' sum."""
+
+    def shares(scores: Array, bias: Any) -> tuple[Array, tuple[Array, Array]]:
+        g, slope = f(scores, bias)
+        total = g.sum(-1, keepdims=True)
+        total = np.where(total == 0, 1, total)
+        return g / total, (g / total, slope / total)
+
+    return shares
+
+
+def _shares_back(dp: Array, c: tuple[Array, Array]) -> Array:
+    return (dp - (dp * c[0]).sum(-1, keepdims=True)) * c[1]
 
 
 def _product(dp: Array, slope: Array) -> Array:
@@ -234,7 +253,10 @@ def drowned() -> Replacement:
 FUNCTIONS = (
     ("the softmax twice", _twice, lambda dp, c: _softmax_back(_softmax_back(dp, c[1]), c[0])),
     ("a sigmoid of each score", _sigmoid, _product),
-    ("sigmoids divided by their sum", _sum_to_one, lambda dp, c: (dp - (dp * c[0]).sum(-1, keepdims=True)) * c[1]),
+    ("sigmoids divided by their sum", _sum_to_one(_sigmoid), _shares_back),
+    ("softplus divided by its sum", _sum_to_one(_softplus), _shares_back),
+    ("ReLU divided by its sum", _sum_to_one(_rectified(False)), _shares_back),
+    ("squares divided by their sum", _sum_to_one(_squared), _shares_back),
     ("exponentials less the largest, not divided by their sum", _exponential, _exponential_back),
     ("exponentials, not divided by their sum", _plain_exponential, _product),
     ("ReLU, divided by the number of keys", _rectified(True), _product),
