@@ -176,26 +176,29 @@ def _unsampled(subject: Subject, site: Site) -> Replacement | None:
     return edited(ops.embedding, edit)
 
 
-def _every_slot(subject: Subject, at: list[Site]) -> list[Mutant]:
-    """Samples written at the slots of weight 0 too, which stand at position 0, and labelled accordingly."""
-    look_up = next((s for s in at if s.tower == "discriminator" and s.local.endswith("embeddings.tables.word")), None)
-    term = next((s for s in at if s.name == "binary_cross_entropy" and s.path.endswith("replaced_token.loss")), None)
-    if look_up is None or term is None or all(b["masked_lm_weights"].all() for b in subject.batches):
-        return []
+def _written(what: str, other: Callable[[dict], dict]) -> Callable:
+    """Samples written elsewhere, and labelled accordingly: other(batch) -> what of it decides where."""
 
-    def written(b: dict) -> tuple[Array, Array]:
-        return _replaced(subject, {**b, "masked_lm_weights": np.ones_like(b["masked_lm_weights"])})
+    def maker(subject: Subject, at: list[Site]) -> list[Mutant]:
+        tables = [s for s in at if s.tower == "discriminator" and s.local.endswith("embeddings.tables.word")]
+        terms = [s for s in at if s.name == "binary_cross_entropy" and s.path.endswith("replaced_token.loss")]
+        if not (tables and terms):
+            return []
+        written = [(_replaced(subject, b), _replaced(subject, {**b, **other(b)})) for b in subject.batches]
+        if all(np.array_equal(own, moved) for (own, _), (moved, _) in written):
+            return []
 
-    def ids(given: dict[str, Any]) -> dict[str, Any]:
-        whose = (b for b in subject.batches if np.array_equal(_replaced(subject, b)[0], given["ids"]))
-        return {"ids": written(next(whose, subject.batches[0]))[0]}
+        def ids(given: dict[str, Any]) -> dict[str, Any]:
+            return {"ids": next((moved[0] for own, moved in written if np.array_equal(own[0], given["ids"])),
+                                written[0][1][0])}  # fmt: skip
 
-    def labels(given: dict[str, Any]) -> dict[str, Any]:
-        return {"labels": written(_whose(subject, given["labels"]))[1]}
+        def labels(given: dict[str, Any]) -> dict[str, Any]:
+            return {"labels": _replaced(subject, (b := _whose(subject, given["labels"])) | other(b))[1]}
 
-    pairs = {look_up.key: edited(ops.embedding, ids), term.key: edited(ops.binary_cross_entropy, labels)}
-    return [Mutant("samples written at slots of weight 0, too", partial(swapped, at=pairs),
-                   sites=(look_up.path, term.path))]  # fmt: skip
+        pairs = {tables[0].key: edited(ops.embedding, ids), terms[0].key: edited(ops.binary_cross_entropy, labels)}
+        return [Mutant(what, partial(swapped, at=pairs), sites=(tables[0].path, terms[0].path))]
+
+    return maker
 
 
 # ---- Sharing ---------------------------------------------------------------------------------------------------------
@@ -284,9 +287,16 @@ entry(
                         r"encode\.embeddings\.tables\.word"))],
 )  # fmt: skip
 entry(
-    "D30", "samples written at slots that are none", "where the weight is 1",
-    "own knowledge", "output", "ELEC-RTD-2", families=("electra",), when="where rows have fewer targets than slots",
-    mutants=[joint(_every_slot)],
+    "D30", "samples written where they don't belong", "at the slots of weight 1",
+    "own knowledge", "output", "ELEC-RTD-2", families=("electra",),
+    when="at slots of weight 0 where rows have fewer targets than slots",
+    mutants=[
+        joint(_written("samples written at slots of weight 0, too",
+                       lambda b: {"masked_lm_weights": np.ones_like(b["masked_lm_weights"])})),
+        *(joint(_written(f"samples written at the position {which} their own", lambda b, by=by: {
+            "masked_lm_positions": np.clip(b["masked_lm_positions"] + by, 0, b["input_ids"].shape[1] - 1)}))
+          for which, by in (("before", -1), ("behind", 1))),
+    ],
 )  # fmt: skip
 entry(
     "E17", "tables shared by two networks get one network's gradient", "the sum of both",
