@@ -228,6 +228,10 @@ def _compared(
         owed = _owed(golden, held, rows, weights)
         others = {mixup.key for mixup in wrong if not mixup.form}
         diagnosis = _as_declared(_diagnosis(owed, held, dtype, seconds, declared, others), _spelled(declared))
+        covered = {row.key for row in rows if row.status in BAD} <= {mixup.key for mixup in wrong}
+        if covered and diagnosis is not None and diagnosis.kind != "unfinished":
+            partly = diagnosis.kind == "unknown" or diagnosis.unexplained is not None
+            diagnosis = None if partly else diagnosis  # what they are says all, and mistakes less
         if diagnosis is not None and diagnosis.mistakes and diagnosis.unexplained is None:
             wrong = [mixup for mixup in wrong if not mixup.form]  # they are that mistake's
         if diagnosis is not None and diagnosis.kind == "variant":
@@ -259,7 +263,7 @@ def _mixups(
 ) -> list[mixups.Mixup]:
     """The wrong tensors among those that were given whole."""
     whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
-    given = whole | {key: array for key, (_, array) in held.misshapen.items()}
+    given = whole | held.unshared | {key: array for key, (_, array) in held.misshapen.items()}
     with cases.replaying(golden):
         return mixups.found(golden, rows, given, dtype, subject)
 
