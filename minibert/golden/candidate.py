@@ -183,8 +183,9 @@ def matched(
     for piece in pieces:
         array = _numbers(piece.stored, piece.names[0], np.dtype(case.entries[piece.keys[0]].dtype))
         arrays[piece.names + piece.keys] = array.T if piece.transposed else array
+    pieces, said = layouts.trimmed(pieces, arrays, known)
     read = layouts.laid(pieces, arrays, known, layout)
-    held = Candidate({}, {}, {}, unknown, "float64", "", refused, {}, layouts.notes(read, known))
+    held = Candidate({}, {}, {}, unknown, "float64", "", refused, {}, [*said, *layouts.notes(read, known)])
     dtypes = set()
     for one in read:
         if one.refused:
