@@ -122,8 +122,8 @@ def slots(case: Any) -> Slots:
 class Axes:
     """Those of all tensors of a case.
 
-    heads: how many there may be; vocabulary: how many tokens there are, 0 where that is not known; turned, tables, joined: the published names of kernels that lie (in, out), of tables,
-    and of tensors that hold query, key and value.
+    heads: how many there may be; vocabulary: how many tokens there are, 0 where that is not known; turned, tables,
+    joined: the published names of kernels that lie (in, out), of tables, and of tensors that hold query, key and value.
     """
 
     def __init__(self, case: Any):

@@ -207,7 +207,8 @@ def _spelled(declare: Sequence[str]) -> tuple[str, ...]:
 def _renamed(golden: cases.Case, stored: Iterable[str], unknown: Collection[str]) -> Iterator[dict[str, Any]]:
     """A note as of `layouts.notes` for each other name of a leaf that was read as the case's."""
     leaf = lambda name: re.split(r"[./]", name)[-1]  # noqa: E731
-    own, given = {*map(leaf, golden.entries)}, [name for name in stored if name not in unknown]
+    own, strange = {*map(leaf, golden.entries)}, {*unknown}
+    given = [name for name in stored if name not in strange]
     for theirs, ours in sources.LEAVES.items():
         if theirs not in own and (names := [name for name in given if leaf(name) == theirs]):
             yield {"read": f"{theirs} read as {ours}", "names": names}
