@@ -218,6 +218,8 @@ def _unknown(report: Any) -> str:
 
 def _given(report: Any) -> str:
     """What to do about a wrong tensor."""
+    if not report.mixups and report.first.status == "shape":
+        return f"give all of it, in the shape {report.first.shape[1]} or another that `minibert docs PORTING` lists"
     if any(mixup.form for mixup in report.mixups) and not mixups.harmless(report.rows, report.mixups):
         return "see whether it is computed so, or only written out so: nothing that is made of it is right here"
     if any(mixup.form for mixup in report.mixups):

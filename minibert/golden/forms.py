@@ -262,7 +262,7 @@ def clipped(given: Array, own: Array, scale: float) -> Iterator[Due]:
         return
     low, high = float(given.min()), float(given.max())
     under, over = (own < low) & (given == low), (own > high) & (given == high)
-    below, above = int(under.sum()) >= CLIPPED, int(over.sum()) >= CLIPPED
+    below, above = (len(np.unique(own[beyond])) >= CLIPPED for beyond in (under, over))
     if not (below or above):
         return
     words = f"clipped to {low:.6g} … {high:.6g}" if below and above else f"no less than {low:.6g}"
@@ -330,7 +330,7 @@ def rounded(given: Array, own: Array) -> Iterator[Due]:
             words = f"{ROUNDED} {places} decimals" if places else f"{ROUNDED} whole numbers"
             alike = np.abs(given - own) <= 0.55 * unit
             says = int((np.abs(own) > 2 * unit).sum()) * math.log2(max(2.0, largest / unit))
-            yield Due(words, given, np.where(alike, given, own), 1.0, says=says)
+            yield Due(words, given, np.where(alike, given, np.nan), 1.0, says=says)
 
 
 def told(given: Array, own: Array) -> Iterator[Due]:
@@ -451,7 +451,9 @@ def itself(known: Known, key: str, given: Array, own: Array, scale: float, other
         yield Due("after clipping", given, least, float(least.max()))
     if own.size == 1:
         yield from numbers(given, own, scale, known.counts, known.terms if key == "forward/loss" else 0)
-        yield from rounded(given.reshape(own.shape), own) if given.size == 1 else ()
+        if given.size == 1:
+            yield from rounded(given.reshape(own.shape), own)
+            yield from told(given.reshape(1), own.reshape(1))
         return
     yield from rounded(given, own)
     if key.startswith("steps/"):

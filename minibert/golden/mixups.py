@@ -89,7 +89,8 @@ def _as_others(
             other = "".join([*parts[:n], b, *parts[n + 1 :]])
             if other in pool.case.entries and pool.case.entries[other].shape == array.shape:
                 truth = np.asarray(pool.case.tensor(other))
-                within = pool.bar(row.key, other) * float(np.abs(truth).max(initial=0))
+                size = float(np.abs(truth).max(initial=0))
+                within = pool.bar(row.key, other) * (size if size > NOTHING * entry.scale else entry.scale)
                 if float(np.abs(array - truth).max(initial=0)) <= within:
                     return Mixup(row.key, other, _relation(row.key, other))
     section = row.key.partition("/")[0]
@@ -262,7 +263,7 @@ def _of(pool: Pool, row: Row, array: np.ndarray) -> Mixup | None:
     shapes = [("", array)] + ([("transposed", array.T)] if array.ndim == 2 else [])
     for how, form in shapes:
         equals = [(key, inside) for key, inside, truth in pool.others.get(form.shape, ())
-                  if (key != row.key or inside) and equal(form, truth, key)]  # fmt: skip
+                  if (key != row.key or inside) and equal(form, truth, key) and _nearer(form, truth, own)]  # fmt: skip
         if equals:
             key, inside = min(equals, key=lambda one: _far(row.key, *one))
             return Mixup(row.key, key, ", ".join(filter(None, (inside, how, _relation(row.key, key)))))
@@ -272,6 +273,11 @@ def _of(pool: Pool, row: Row, array: np.ndarray) -> Mixup | None:
             if equal(back, own) and forms.enough(own, within, bits=forms.BITS + bits):
                 return Mixup(row.key, ITSELF, how)
     return None
+
+
+def _nearer(given: np.ndarray, other: np.ndarray, own: np.ndarray) -> bool:
+    """Whether it is much nearer to another tensor than to its own, where that can be told."""
+    return given.shape != own.shape or NEARER * np.abs(given - other).max() <= np.abs(given - own).max()
 
 
 def _formed(pool: Pool, row: Row, array: np.ndarray, several: bool) -> Mixup | None:
@@ -300,10 +306,13 @@ def _formed(pool: Pool, row: Row, array: np.ndarray, several: bool) -> Mixup | N
         for other, how, truth in pool.computed():
             if other != key and truth.ndim - array.ndim in (0, 1) and truth.size >= array.size:
                 size = float(np.abs(truth).max(initial=0))
-                due = next((due for due in forms.another(pool.known, array, truth.astype(np.float64), size)
-                            if due.holds(pool.bar(key, other))), None)  # fmt: skip
+                truth, bar = truth.astype(np.float64), pool.bar(key, other)
+                due = next((due for due in forms.another(pool.known, array, truth, size) if due.holds(bar)), None)
+                if due and any(one.words == due.words and one.holds(NEARER * bar, sure=False)
+                               for one in forms.another(pool.known, own, truth, size)):  # fmt: skip
+                    continue  # what is due is that, too
                 found += [(_far(key, other, how), other, ", ".join(filter(None, (how, due.words))))] if due else []
-        found = found or list(_sums(pool, key, array))
+        found = found or list(_sums(pool, key, array, own))
     return Mixup(key, *min(found)[1:], True) if found else None
 
 
@@ -314,7 +323,7 @@ def _dues(pool: Pool, key: str, array: np.ndarray, own: np.ndarray) -> Iterator[
     return forms.itself(pool.known, key, array, own, scale, others, affine)
 
 
-def _sums(pool: Pool, key: str, array: np.ndarray) -> Iterator[tuple[tuple, str, str]]:
+def _sums(pool: Pool, key: str, array: np.ndarray, own: np.ndarray) -> Iterator[tuple[tuple, str, str]]:
     """(how far-fetched, key, words) where it is the sum, or the difference, of two others."""
     held = [(other, how, np.broadcast_to(truth, array.shape)) for other, how, truth in pool.computed() if other != key
             and truth.ndim == array.ndim and all(a in (1, b) for a, b in zip(truth.shape, array.shape, strict=True))]
@@ -330,7 +339,8 @@ def _sums(pool: Pool, key: str, array: np.ndarray) -> Iterator[tuple[tuple, str,
                 words = ", ".join(filter(None, (how, f"{verb} {other}", inside)))
                 telling = min((truth, addend), key=lambda a: float(np.abs(a).max()))
                 due = forms.Due(words, array, truth + sign * addend, scale, 0, telling)
-                if due.holds(pool.bar(key, one, other)):
+                bar = pool.bar(key, one, other)
+                if due.holds(bar) and not due._replace(given=own).holds(NEARER * bar, sure=False):
                     yield _far(key, one, how), one, words
 
 

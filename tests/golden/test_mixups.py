@@ -328,6 +328,16 @@ def test_a_step_under_another_s_name_is_said_of_all_its_tensors(tmp_path):
     assert {one.how for one in got.mixups} == {"of another step"}
 
 
+def test_queries_and_keys_in_each_other_s_place_in_a_fused_tensor(tmp_path):
+    """In all of a dump; the key bias has no gradient but rounding, which stands under the query bias's name."""
+    held = {key: a for key, a in computed(BERT).items() if key in golden(BERT).entries}
+    swap = {"query": "key", "key": "query"}
+    moved = {key: held[re.sub(r"(?<=self\.)(query|key)\b", lambda found: swap[found[0]], key)] for key in held}
+    got = checked(BERT, moved, tmp_path)
+    bad = {row.key for row in got.rows if row.status in compare.BAD}
+    assert (got.diagnosis, {one.key for one in got.mixups}) == (None, bad)
+
+
 def test_where_nothing_right_is_made_of_a_form_that_is_not_said(tmp_path):
     """The root of all second moments, and no parameter: the optimizer may hold it so."""
     held = {key: np.sqrt(a) if "adam_v." in key else a for key, a in computed(BERT).items()
