@@ -230,7 +230,7 @@ def _compared(
         others = {mixup.key for mixup in wrong if not mixup.form}
         diagnosis = _as_declared(_diagnosis(owed, held, dtype, seconds, declared, others), _spelled(declared))
         covered = {row.key for row in rows if row.status in BAD} <= {mixup.key for mixup in wrong}
-        if covered and diagnosis is not None and diagnosis.kind != "unfinished":
+        if covered and subject is not None and diagnosis is not None and diagnosis.kind != "unfinished":
             partly = diagnosis.kind == "unknown" or diagnosis.unexplained is not None
             diagnosis = None if partly else diagnosis  # what they are says all, and mistakes less
         if diagnosis is not None and diagnosis.mistakes and diagnosis.unexplained is None:
