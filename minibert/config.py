@@ -154,7 +154,9 @@ def shown(value: Any) -> str:
 
 def nearest(name: Any, known: Any) -> str:
     """'; did you mean …?' when a known name is close, else nothing: the end of an error line."""
-    close = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) and len(name) < 100 else []
+    usable = isinstance(name, str) and len(name) < 100
+    close = [one for one in known if isinstance(one, str) and one.lower() == name.lower()] if usable else []
+    close = close or (difflib.get_close_matches(name, list(known), n=1) if usable else [])
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

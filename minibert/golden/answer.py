@@ -9,7 +9,7 @@ from typing import Any
 
 from minibert.config import shown
 from minibert.errors import printable
-from minibert.golden import kills
+from minibert.golden import kills, mixups
 from minibert.golden.compare import BAD, EXPLAINED, Row
 
 LINES, COLUMNS = 10, 80
@@ -218,6 +218,10 @@ def _unknown(report: Any) -> str:
 
 def _given(report: Any) -> str:
     """What to do about a wrong tensor."""
+    if not report.mixups and report.first.status == "shape":
+        return f"give all of it, in the shape {report.first.shape[1]} or another that `minibert docs PORTING` lists"
+    if any(mixup.form for mixup in report.mixups) and not mixups.harmless(report.rows, report.mixups):
+        return "see whether it is computed so, or only written out so: nothing that is made of it is right here"
     if any(mixup.form for mixup in report.mixups):
         return "repair how it is written out, not the model: what is computed from it is right"
     return "give the tensor itself under that name: repair the hook, or the map of names"

@@ -122,8 +122,8 @@ def slots(case: Any) -> Slots:
 class Axes:
     """Those of all tensors of a case.
 
-    heads: how many there may be; turned, tables, joined: the published names of kernels that lie (in, out), of tables,
-    and of tensors that hold query, key and value.
+    heads: how many there may be; vocabulary: how many tokens there are, 0 where that is not known; turned, tables,
+    joined: the published names of kernels that lie (in, out), of tables, and of tensors that hold query, key and value.
     """
 
     def __init__(self, case: Any):
@@ -131,11 +131,13 @@ class Axes:
         self.turned: set[str] = set()
         self.tables: set[str] = set()
         self.joined: set[str] = set()
+        self.vocabulary = 0
         scores = [entry.shape for key, entry in case.entries.items() if key.endswith(".scores")]
         found = [shape[1] for shape in scores if len(shape) == 4]
         if case.facts["family"] is not None and case.facts["kind"] in ("family", "pipeline", "block"):
             module, config = families.family(case.facts["family"]), case.config()
             found.append(getattr(config, families.field(module, "num_attention_heads"), 0))
+            self.vocabulary = getattr(config, families.field(module, "vocab_size"), 0)
             self._named(module.names(config), module.activations(config))
         if case.facts["kind"] == "block":  # whose names begin behind those of its family
             for held in (self.turned, self.tables, self.joined):
@@ -172,6 +174,24 @@ class Axes:
             return whole
         same = len(keys) == 1 and shape == entry.shape and whole  # what has the case's shape lacks no rows
         return list({_strides(reading): reading for reading in (same or [*found.values()])[::-1]}.values())[::-1]
+
+    def padded(self, key: str, shape: tuple[int, ...]) -> dict[int, tuple[str, int]]:
+        """axis -> (what it holds, how many more of it than the case has) where a shape is this tensor's but for padding
+        behind its tokens or its vocabulary; {} where it is not.
+        """
+        entry = self.case.entries[key]
+        batch, tokens = self.slots.batch, self.slots.tokens
+        due = entry.shape
+        if len(shape) != len(due) or not due:
+            return {}
+        computed = key.startswith("forward/") or entry.role in ("activation_gradient", "input")
+        rows = {2: (1,), 3: (1,), 4: (2, 3)}.get(len(due), ()) if computed and due[0] in (1, batch) else ()
+        words = (2,) if computed and len(due) == 3 else () if computed else (0,)
+        kinds = {axis: "tokens" for axis in rows if due[axis] == tokens}
+        kinds |= {axis: "vocabulary" for axis in words if due[axis] == self.vocabulary}
+        other = {axis: size for axis, size in enumerate(shape) if size != due[axis]}
+        right = all(axis in kinds and size > due[axis] for axis, size in other.items())
+        return {axis: (kinds[axis], size) for axis, size in other.items()} if right else {}
 
     def alike(self, key: str) -> tuple:
         """What the readings of a tensor depend on: two of which this is the same have the same."""

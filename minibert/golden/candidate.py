@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -42,7 +42,8 @@ class Candidate(NamedTuple):
     target positions alone. unshared: what the case has once for all rows of the batch and the candidate differently for
     each; tensors then has the row farthest off. unknown: names that the case lacks. dtype: the least precise among the
     floating tensors. sha256: of names and values, however stored. refused: why a tensor was not taken, a line each;
-    misshapen: key -> (name, array) of what has the wrong shape; read: `layouts.notes`.
+    misshapen: key -> (name, array) of what has the wrong shape; read: `layouts.notes`; absent: names that the map
+    has and the candidate has not.
     """
 
     tensors: Tensors
@@ -54,6 +55,7 @@ class Candidate(NamedTuple):
     refused: list[str]
     misshapen: dict[str, tuple[str, np.ndarray]]
     read: list[dict[str, Any]]
+    absent: Sequence[str] = ()
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
@@ -134,7 +136,8 @@ def _tensors(file: Path, folders: tuple[str, ...]) -> Iterator[tuple[str, Stored
 def _safetensors(file: Path) -> Iterator[tuple[str, Stored]]:
     named = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
     for name, held in safetensors.stored(file).items():
-        yield name, Stored(held.shape, named.get(held.kind) or held.dtype.name, held.load)
+        kind = held.kind if held.dtype.kind == "V" else held.dtype.name  # void: of which NumPy has no numbers
+        yield name, Stored(held.shape, named.get(held.kind) or kind, held.load)
 
 
 def _archived(file: Path) -> Iterator[tuple[str, Stored]]:
@@ -174,6 +177,11 @@ def matched(
     """
     pieces, unknown, refused = sources.pieces(stored, case, names or {})
     unlike = f"it has {', '.join(map(shown, unknown[:2]))} …, the case {', '.join(map(repr, _computed(case)[:2]))} …"
+    absent = [name for name in names or () if name not in stored]
+    held = {sources.apart(name)[1] for name in stored} if absent else set()
+    absent = [name for name in absent if name not in held]
+    if absent:
+        unlike += f"; the map has {shown(absent[0])}{' …' if len(absent) > 1 else ''}"
     if not pieces:
         require(not refused, f"the candidate has nothing to compare: {refused[0] if refused else ''}")
         raise InputError(f"the candidate and the case have no tensor in common: {unlike}; --suggest-names may help")
@@ -183,8 +191,9 @@ def matched(
     for piece in pieces:
         array = _numbers(piece.stored, piece.names[0], np.dtype(case.entries[piece.keys[0]].dtype))
         arrays[piece.names + piece.keys] = array.T if piece.transposed else array
+    pieces, said = layouts.trimmed(pieces, arrays, known)
     read = layouts.laid(pieces, arrays, known, layout)
-    held = Candidate({}, {}, {}, unknown, "float64", "", refused, {}, layouts.notes(read, known))
+    held = Candidate({}, {}, {}, unknown, "float64", "", refused, {}, [*said, *layouts.notes(read, known)], absent)
     dtypes = set()
     for one in read:
         if one.refused:

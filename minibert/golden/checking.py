@@ -207,7 +207,8 @@ def _spelled(declare: Sequence[str]) -> tuple[str, ...]:
 def _renamed(golden: cases.Case, stored: Iterable[str], unknown: Collection[str]) -> Iterator[dict[str, Any]]:
     """A note as of `layouts.notes` for each other name of a leaf that was read as the case's."""
     leaf = lambda name: re.split(r"[./]", name)[-1]  # noqa: E731
-    own, given = {*map(leaf, golden.entries)}, [name for name in stored if name not in unknown]
+    own, strange = {*map(leaf, golden.entries)}, {*unknown}
+    given = [name for name in stored if name not in strange]
     for theirs, ours in sources.LEAVES.items():
         if theirs not in own and (names := [name for name in given if leaf(name) == theirs]):
             yield {"read": f"{theirs} read as {ours}", "names": names}
@@ -228,6 +229,10 @@ def _compared(
         owed = _owed(golden, held, rows, weights)
         others = {mixup.key for mixup in wrong if not mixup.form}
         diagnosis = _as_declared(_diagnosis(owed, held, dtype, seconds, declared, others), _spelled(declared))
+        covered = {row.key for row in rows if row.status in BAD} <= {mixup.key for mixup in wrong}
+        if covered and subject is not None and diagnosis is not None and diagnosis.kind != "unfinished":
+            partly = diagnosis.kind == "unknown" or diagnosis.unexplained is not None
+            diagnosis = None if partly else diagnosis  # what they are says all, and mistakes less
         if diagnosis is not None and diagnosis.mistakes and diagnosis.unexplained is None:
             wrong = [mixup for mixup in wrong if not mixup.form]  # they are that mistake's
         if diagnosis is not None and diagnosis.kind == "variant":
@@ -259,7 +264,7 @@ def _mixups(
 ) -> list[mixups.Mixup]:
     """The wrong tensors among those that were given whole."""
     whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
-    given = whole | {key: array for key, (_, array) in held.misshapen.items()}
+    given = whole | held.unshared | {key: array for key, (_, array) in held.misshapen.items()}
     with cases.replaying(golden):
         return mixups.found(golden, rows, given, dtype, subject)
 

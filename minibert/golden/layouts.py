@@ -60,6 +60,38 @@ def laid(
     return [_decided(one, known, votes, declared) for one in opened]
 
 
+def trimmed(
+    pieces: Iterable[Piece], arrays: dict[tuple[str, ...], np.ndarray], known: Axes
+) -> tuple[list[Piece], list[dict[str, Any]]]:
+    """(the pieces, notes as of `notes`) without what pads the tokens, or the vocabulary, to a greater length, which is
+    taken out of the arrays. That is so where all that are longer are as long, and one at least is nearly what is due.
+    """
+    pieces, longer, said = list(pieces), {}, []
+    for place, piece in enumerate(pieces):
+        shape = arrays[piece.names + piece.keys].shape
+        single = len(piece.names) == len(piece.keys) == 1 and not known.readings(piece.keys, shape)
+        for what in {*known.padded(piece.keys[0], shape).values()} if single else ():
+            longer.setdefault(what, []).append(place)
+    for what, size in [*longer]:
+        held = [(place, pieces[place]) for place in longer[what, size]]
+        due = [known.case.tensor(one.keys[0]) for _, one in held]
+        cut = [arrays[one.names + one.keys][tuple(map(slice, a.shape))] for (_, one), a in zip(held, due, strict=True)]
+        if sum(other == what for other, _ in longer) > 1 or not any(map(_nearly, cut, due)):
+            continue
+        first = known.slots.tokens if what == "tokens" else known.vocabulary
+        for (place, one), array in zip(held, cut, strict=True):
+            arrays[one.names + one.keys] = array
+            shape = array.shape[::-1] if one.transposed else array.shape
+            pieces[place] = one._replace(stored=one.stored._replace(shape=shape))
+        said.append({"read": f"{what} padded to {size}: the first {first} are read",
+                     "names": [one.names[0] for _, one in held], "keys": [one.keys[0] for _, one in held]})  # fmt: skip
+    return pieces, said
+
+
+def _nearly(array: np.ndarray, due: np.ndarray) -> bool:
+    return _alike(array, due) >= ALIKE
+
+
 def _opened(piece: Piece, array: np.ndarray, known: Axes) -> _Open:
     readings = known.readings(piece.keys, array.shape)
     if len(piece.names) == 3:

@@ -6,6 +6,7 @@ other way, probabilities for logits: no arithmetic is wrong, so no known mistake
 name or in the dump.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -23,6 +24,8 @@ NEARER = 8  # times that another tensor must be nearer than the one that is due
 LOW = 0.01  # a floor beyond which many a tensor is like another
 SCALAR = 1e-5  # of a single number, the floor above which equality says little
 ITSELF = "itself"
+RELATIONS = ("of another layer", "of another step")
+NOTHING = 1e-6  # of what errors are divided by: a gradient that is 0 but for rounding
 MOST = 24  # tensors that are held against all forms, in the order in which they are computed
 
 
@@ -59,9 +62,58 @@ def found(
             left.append(row)
     gradients = sum(row.key.startswith("gradients/") for row in bad)
     for row in [row for row in compare.causal(rows) if row in left][:MOST]:
-        mixup = _formed(pool, row, np.asarray(given[row.key]), gradients == 1)
+        mixup = _formed(pool, row, np.asarray(given[row.key]), gradients > 1)
         mixed |= {row.key: mixup} if mixup else {}
+    for row in bad if mixed else ():
+        if row.key not in mixed and (mixup := _as_others(pool, row, given, mixed)):
+            mixed[row.key] = mixup
+    if gradients > 1:  # one alone may have been written out so, several only if all were
+        forms_of = {mixed[row.key].how if row.key in mixed else "" for row in bad if row.key.startswith("gradients/")}
+        drop = len(forms_of) > 1
+        mixed = {key: one for key, one in mixed.items() if not (drop and one.form and key.startswith("gradients/"))}
     return [mixed[row.key] for row in bad if row.key in mixed]
+
+
+def _as_others(
+    pool: "Pool", row: Row, given: Mapping[str, np.ndarray], mixed: Mapping[str, Mixup]
+) -> Mixup | None:
+    """What is to its name as others, which are sure, are to theirs, though too little or too near to say it alone."""
+    array, entry = np.asarray(given[row.key]), pool.case.entries[row.key]
+    bar, own = pool.bar(row.key), np.asarray(pool.case.tensor(row.key), np.float64)
+    if not bar or not np.isfinite(array).all():
+        return None
+    pairs = {_difference(one.key, one.equals) for one in mixed.values() if not one.how or one.how in RELATIONS}
+    for a, b in sorted(pairs - {("", "")}):
+        parts = re.split(r"([./])", row.key)
+        for n in (n for n, part in enumerate(parts) if part == a):
+            other = "".join([*parts[:n], b, *parts[n + 1 :]])
+            if other in pool.case.entries and pool.case.entries[other].shape == array.shape:
+                truth = np.asarray(pool.case.tensor(other))
+                size = float(np.abs(truth).max(initial=0))
+                within = pool.bar(row.key, other) * (size if size > NOTHING * entry.scale else entry.scale)
+                if float(np.abs(array - truth).max(initial=0)) <= within:
+                    return Mixup(row.key, other, _relation(row.key, other))
+    section = row.key.partition("/")[0]
+    words = {one.how for one in mixed.values() if one.form and one.equals == ITSELF and one.key.startswith(section)}
+    if row.alone is not None and row.alone <= EXPLAINED and section != "gradients":
+        words = set()  # it is made of what is so
+    words |= {one.how for one in mixed.values() if one.how.startswith(forms.ROUNDED)}
+    with np.errstate(all="ignore"):
+        dues = _dues(pool, row.key, array.astype(np.float64), own) if words else ()
+        due = next((due for due in dues if due.words in words and due.holds(bar, sure=False)), None)
+    if not due and section == "gradients" and len(words) == 1 and np.abs(own).max(initial=0) < NOTHING * entry.scale:
+        one = next(key for key, mixup in mixed.items() if mixup.how in words and key.startswith(section))
+        times = abs(forms.fitted(np.asarray(given[one]), np.asarray(pool.case.tensor(one))))
+        if np.abs(array).max() <= max(1, times) * bar * entry.scale:
+            return Mixup(row.key, ITSELF, *words, True)
+    return due and Mixup(row.key, ITSELF, due.words, True)
+
+
+def _difference(key: str, other: str) -> tuple[str, str]:
+    """The one part in which two keys differ; ("", "") where it is not one."""
+    own, theirs = (re.split(r"[./]", one) for one in (key, other))
+    apart = [(a, b) for a, b in zip(own, theirs, strict=False) if a != b]
+    return apart[0] if len(own) == len(theirs) and len(apart) == 1 else ("", "")
 
 
 def harmless(rows: list[Row], mixed: list[Mixup]) -> bool:
@@ -69,6 +121,9 @@ def harmless(rows: list[Row], mixed: list[Mixup]) -> bool:
     then no arithmetic is wrong. Of outputs something must be right that is made of them, where that can be told.
     """
     keys = {mixup.key for mixup in mixed}
+    if mixed and all(mixup.how.startswith(forms.ROUNDED) for mixup in mixed):
+        return all(row.key in keys for row in rows if row.status in BAD)  # who goes on with such numbers has others
+    keys |= {row.key for row in rows if row.key == "forward/loss" and (row.alone or math.inf) <= EXPLAINED}
     order = [row for row in compare.causal(rows) if row.status not in ("missing", "exempt")]
     last = max((i for i, row in enumerate(order) if row.status in BAD), default=len(order))
     if not all(row.key in keys for row in rows if row.status in BAD):
@@ -114,6 +169,15 @@ class Pool:
     def computed(self) -> Iterator[tuple[str, str, np.ndarray]]:
         """Those of the forward pass."""
         return (one for held in self.others.values() for one in held if one[0].startswith("forward/"))
+
+    def affine(self, key: str, own: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(weight, bias) of norms within a module."""
+        name, found = f"weights/{key.partition('/')[2]}", []
+        for other, _, weight in self.others.get(own.shape[-1:], []):
+            bias = other.removesuffix("weight") + "bias"
+            if other.startswith(name) and other.endswith("weight") and bias in self.case.entries and weight.all():
+                found.append((weight, self.case.tensor(bias)))
+        return found
 
     def added(self, key: str, own: np.ndarray) -> dict[str, np.ndarray]:
         """By name what may be missing of a tensor, or be too much: biases and other outputs."""
@@ -193,18 +257,31 @@ def _of(pool: Pool, row: Row, array: np.ndarray) -> Mixup | None:
     for how, turned in _turned(pool.axes, row.key, array, own.shape):
         if equal(turned, own):
             return Mixup(row.key, ITSELF, how)
+    for how, reading in _orders(pool.axes, row.key, own) if array.shape == own.shape else ():
+        if equal(array, reading.taken(own).reshape(own.shape)):
+            return Mixup(row.key, ITSELF, f"viewed as {how} where it had to be transposed to that")
     shapes = [("", array)] + ([("transposed", array.T)] if array.ndim == 2 else [])
     for how, form in shapes:
         equals = [(key, inside) for key, inside, truth in pool.others.get(form.shape, ())
-                  if (key != row.key or inside) and equal(form, truth, key)]  # fmt: skip
+                  if (key != row.key or inside) and equal(form, truth, key) and _nearer(form, truth, own)]  # fmt: skip
         if equals:
             key, inside = min(equals, key=lambda one: _far(row.key, *one))
             return Mixup(row.key, key, ", ".join(filter(None, (inside, how, _relation(row.key, key)))))
+    if array.shape == own.shape:
+        within = pool.bar(row.key) * float(np.abs(own).max(initial=0))
+        for how, back, bits in forms.reordered(array, own, pool.axes.heads):
+            if equal(back, own) and forms.enough(own, within, bits=forms.BITS + bits):
+                return Mixup(row.key, ITSELF, how)
     return None
 
 
-def _formed(pool: Pool, row: Row, array: np.ndarray, single: bool) -> Mixup | None:
-    """What is a function of the tensor, or of another. single: whether no other gradient is wrong."""
+def _nearer(given: np.ndarray, other: np.ndarray, own: np.ndarray) -> bool:
+    """Whether it is much nearer to another tensor than to its own, where that can be told."""
+    return given.shape != own.shape or NEARER * np.abs(given - other).max() <= np.abs(given - own).max()
+
+
+def _formed(pool: Pool, row: Row, array: np.ndarray, several: bool) -> Mixup | None:
+    """What is a function of the tensor, or of others. several: whether other gradients are wrong as well."""
     bar, key = pool.bar(row.key), row.key
     own = np.asarray(pool.case.tensor(key), np.float64)
     if not bar or not array.size or (array.size == 1 and bar > EXPLAINED * SCALAR) or (row.ratio or np.inf) < NEARER:
@@ -217,14 +294,11 @@ def _formed(pool: Pool, row: Row, array: np.ndarray, single: bool) -> Mixup | No
         if words:
             return Mixup(key, ITSELF, words, True)
     constant = array.size > 1 and (array == array.flat[0]).all()
-    state = key.startswith("steps/") and array.size > 1
-    if constant or state or not np.isfinite(array).all():
-        return None
-    if key.startswith("gradients/") and not single:
+    if constant or not np.isfinite(array).all():
         return None
     with np.errstate(all="ignore"):
-        for due in forms.itself(pool.known, key, array, own, scale, pool.added(key, own)):
-            if due.holds(bar):
+        for due in _dues(pool, key, array, own):
+            if due.holds(bar) and not (several and key.startswith("gradients/") and array.shape != own.shape):
                 return Mixup(key, ITSELF, due.words, True)
         if not key.startswith("forward/") or array.size == 1:
             return None
@@ -232,10 +306,42 @@ def _formed(pool: Pool, row: Row, array: np.ndarray, single: bool) -> Mixup | No
         for other, how, truth in pool.computed():
             if other != key and truth.ndim - array.ndim in (0, 1) and truth.size >= array.size:
                 size = float(np.abs(truth).max(initial=0))
-                due = next((due for due in forms.another(pool.known, array, truth.astype(np.float64), size)
-                            if due.holds(pool.bar(key, other))), None)  # fmt: skip
+                truth, bar = truth.astype(np.float64), pool.bar(key, other)
+                due = next((due for due in forms.another(pool.known, array, truth, size) if due.holds(bar)), None)
+                if due and any(one.words == due.words and one.holds(NEARER * bar, sure=False)
+                               for one in forms.another(pool.known, own, truth, size)):  # fmt: skip
+                    continue  # what is due is that, too
                 found += [(_far(key, other, how), other, ", ".join(filter(None, (how, due.words))))] if due else []
+        found = found or list(_sums(pool, key, array, own))
     return Mixup(key, *min(found)[1:], True) if found else None
+
+
+def _dues(pool: Pool, key: str, array: np.ndarray, own: np.ndarray) -> Iterator[forms.Due]:
+    """The forms in which a tensor may be itself."""
+    scale = float(np.abs(own).max(initial=0))
+    others, affine = (pool.added(key, own), pool.affine(key, own)) if key.startswith("forward/") else ({}, ())
+    return forms.itself(pool.known, key, array, own, scale, others, affine)
+
+
+def _sums(pool: Pool, key: str, array: np.ndarray, own: np.ndarray) -> Iterator[tuple[tuple, str, str]]:
+    """(how far-fetched, key, words) where it is the sum, or the difference, of two others."""
+    held = [(other, how, np.broadcast_to(truth, array.shape)) for other, how, truth in pool.computed() if other != key
+            and truth.ndim == array.ndim and all(a in (1, b) for a, b in zip(truth.shape, array.shape, strict=True))]
+    few = slice(0, array.size, max(1, array.size // forms.PROBE))
+    probes = np.array([truth.reshape(-1)[few] for _, _, truth in held] or np.zeros((0, 1)))
+    for i, (one, how, truth) in enumerate(held):
+        for sign, verb in ((1, "plus"), (-1, "minus")):
+            rest = sign * (array.reshape(-1)[few] - probes[i])
+            near = np.abs(rest - probes).max(-1) <= forms.FAR_OFF * np.abs(array).max()
+            for j in (j for j in np.flatnonzero(near) if j != i and (j > i or sign < 0)):
+                other, inside, addend = held[j]
+                scale = float(max(np.abs(truth).max(), np.abs(addend).max()))
+                words = ", ".join(filter(None, (how, f"{verb} {other}", inside)))
+                telling = min((truth, addend), key=lambda a: float(np.abs(a).max()))
+                due = forms.Due(words, array, truth + sign * addend, scale, 0, telling)
+                bar = pool.bar(key, one, other)
+                if due.holds(bar) and not due._replace(given=own).holds(NEARER * bar, sure=False):
+                    yield _far(key, one, how), one, words
 
 
 def _turned(
@@ -249,9 +355,20 @@ def _turned(
             turned = array.swapaxes(a, b)
             if turned.shape == due:
                 yield words, turned
-    for reading in known.orders(key):
-        if array.size == int(np.prod([reading.sizes[letter] for letter in reading.order])) and not reading.own:
-            yield f"its numbers in the order {axes.told(reading, ())}", reading.taken(array.reshape(-1)).reshape(due)
+    if array.size != math.prod(due):
+        return
+    for words, reading in _orders(known, key, array):
+        yield f"its numbers in the order {words}", reading.taken(array).reshape(due)
+    if len(due) > 1:
+        yield "its numbers with the first axis fastest, as Fortran has them", array.reshape(due[::-1]).T
+
+
+def _orders(known: axes.Axes, key: str, array: np.ndarray) -> Iterator[tuple[str, axes.Reading]]:
+    """(words, reading) of every order but the case's in which a tensor of this size may lie."""
+    orders = known.orders(key)
+    for reading in [*orders, *(one._replace(order="BTKH") for one in orders if one.order == "BTHK")]:
+        if not reading.own and array.size == math.prod(reading.sizes[letter] for letter in reading.order):
+            yield axes.told(reading, ()), reading
 
 
 def _far(key: str, other: str, how: str) -> tuple:

@@ -163,6 +163,9 @@ def remarks(report: Report) -> list[str]:
     if unknown:
         listed = ", ".join(map(shown, unknown[:3])) + (", …" if len(unknown) > 3 else "")
         lines.append(f"unknown to the case, not compared: {len(unknown)} ({listed})")
+    if absent := report.candidate.absent:
+        some = ", ".join(map(shown, absent[:3])) + (", …" if len(absent) > 3 else "")
+        lines.append(f"in the map of names, not in the candidate: {len(absent)} ({some})")
     lines += [f"{note['read']}: {_counted(note['names'])}" for note in report.candidate.read]
     lines += [f"not taken: {why}" for why in report.candidate.refused]
     if report.candidate.partial:

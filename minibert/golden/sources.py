@@ -110,9 +110,9 @@ def pieces(stored: Mapping[str, Stored], case: Any, names: Names) -> tuple[list[
 
 class _Finder:
     """Finds what a name means that the case does not have. known: (section, name) -> key; layers: (section, name
-    without its number) -> number -> key; triples: (section, layer, leaf) -> keys of query, key and value; bases: what
-    the names of outputs begin with; outer: parts that stand before whole names; done: names that were joined with
-    others before them.
+    without its number) -> number -> key; triples: (section, layer, leaf) -> keys of query, key and value; whole: the
+    same -> keys of what holds all three; bases: what the names of outputs begin with; outer: parts that stand before
+    whole names; done: names that were joined with others before them; cleaned: what `_cleaned` gave, by name.
     """
 
     def __init__(self, case: Any, stored: Mapping[str, Stored], names: Names):
@@ -122,6 +122,7 @@ class _Finder:
         self.bases = {name.partition(".")[0] for section, name in self.known if section == "forward" and "." in name}
         self.layers: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
         self.triples: dict[tuple[str, str, str], list[tuple[str, ...]]] = defaultdict(list)
+        self.whole: dict[tuple[str, str, str], list[str]] = defaultdict(list)
         for (section, name), key in self.known.items():
             numbers = [part for part in name.split(".") if part.isdigit()]
             if len(numbers) == 1 and "@" not in name:
@@ -130,7 +131,10 @@ class _Finder:
             if three[1] != name and all((section, one) in self.known for one in three[1:]):
                 keys = tuple(self.known[section, one] for one in three)
                 self.triples[section, _layer(name), _leaf(name)].append(keys)
+            if name in self.axes.joined or _slotless(name) in self.axes.joined:
+                self.whole[section, _layer(name), _leaf(name)].append(key)
         self.done: set[str] = set()
+        self.cleaned: dict[str, list[tuple[str, str, str]]] = {}
         self.outer: set[tuple[str, ...]] = {(part,) for part in OUTER}
         self.outer |= self._outer()
 
@@ -193,13 +197,9 @@ class _Finder:
         """Query, key and value are three, and the case has them in one."""
         if name in self.done:
             return []
-        for section, other, how in self._cleaned(name):
-            three = self._three(name)
-            if three is None:
-                return None
-            keys = [key for (where, ours), key in self.known.items() if where == section
-                    and _layer(ours) == _layer(other) and _leaf(ours) == _leaf(other)
-                    and (ours in self.axes.joined or _slotless(ours) in self.axes.joined)]  # fmt: skip
+        three = self._three(name)
+        for section, other, how in self._cleaned(name) if three else ():
+            keys = self.whole.get((section, _layer(other), _leaf(other)), [])
             if len(keys) == 1:
                 self.done |= {*three}
                 told = "query, key and value are three tensors" + (f", {how}" if how else "")
@@ -219,7 +219,10 @@ class _Finder:
 
     def _cleaned(self, name: str) -> list[tuple[str, str, str]]:
         """(section, name, what was left out) of every way to spell it as the case does."""
-        return [found for section, spelled in self._spelled(name) for found in self._without(section, spelled)]
+        if name not in self.cleaned:
+            ways = [way for section, spelled in self._spelled(name) for way in self._without(section, spelled)]
+            self.cleaned[name] = ways
+        return self.cleaned[name]
 
     def _spelled(self, name: str) -> list[tuple[str, str]]:
         """(section, name) with the case's separators."""
@@ -228,6 +231,8 @@ class _Finder:
         if mapped:
             own, rest = apart(mapped[0])
             section = own or section
+        else:
+            section, rest = apart(_separated(name))
         plain = rest.replace("/", ".").removesuffix(":0")
         numbered = re.sub(r"([A-Za-z])_(\d+)(?=\.|$)", r"\1.\2", plain)  # layer_0
         return [(section or "forward", spelled) for spelled in dict.fromkeys((plain, numbered))]
@@ -250,9 +255,23 @@ class _Finder:
         return found
 
 
+def _separated(name: str) -> str:
+    """A name with slashes before and behind its section, where that is written as forward__, forward., ['forward']."""
+    if name.startswith("['") and name.endswith("']"):
+        return name[2:-2].replace("']['", "/")
+    begin = re.match(r"(forward|gradients|inputs|weights|steps(?:__|\.)\d+)(__|\.)", name)
+    if begin is None:
+        return name
+    rest = name[begin.end() :]
+    rest = rest.replace("__", ".") if begin[2] == "__" else rest
+    return f"{re.sub('__|[.]', '/', begin[1])}/{rest}"
+
+
 def _unwrapped(plain: str) -> list[str]:
     """The parts of a name without wrappers, its leaf spelled as the case does."""
     parts = [part for part in plain.split(".") if part not in WRAPPERS]
+    if len(parts) > 1 and parts[-1] in SLOTS:  # TensorFlow has it behind the variable's name
+        parts = [parts[-1], *parts[:-1]]
     return [*parts[:-1], LEAVES.get(parts[-1], parts[-1])] if parts else []
 
 

@@ -10,7 +10,7 @@ import pytest
 from minibert import cli
 from minibert.checkpoint import safetensors
 from minibert.checkpoint.numpy_files import Stored
-from minibert.golden import candidate, compare
+from minibert.golden import candidate, checking, compare, sources
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
 
@@ -81,6 +81,18 @@ def rows(change):
     return lambda tensors: {
         key: change(array) if array.ndim == 3 and array.shape[:2] == (b, t) else array for key, array in tensors.items()
     }
+
+
+def padded(tensors, more):
+    """Noise behind all tokens, as of a port that pads on the right."""
+    t = golden(BERT).entries["inputs/input_ids"].shape[1]
+    found, rng = {}, np.random.default_rng(0)
+    for key, array in tensors.items():
+        axes = [n for n in ((1,), (2, 3))[array.ndim - 3] if array.shape[n] == t] if array.ndim in (3, 4) else []
+        shape = [size + more * (n in axes) for n, size in enumerate(array.shape)]
+        found[key] = rng.standard_normal(shape)
+        found[key][tuple(map(slice, array.shape))] = array
+    return found
 
 
 def packed(name):
@@ -288,6 +300,19 @@ LAYOUTS = {
     "ELECTRA, kernels (in, out), one of a single row": ("electra/discriminator", hold("gradients"), turned,
                                                         "transposed, as (in, out)"),
     "a stack of one layer": ("bert/adafactor", hold("gradients"), stacked(), "layer stack (1, "),
+    "tokens padded to 16": (BERT, hold("forward", "gradients"), lambda tensors: padded(tensors, 7),
+                            "tokens padded to 16: the first 9 are read"),
+    "a vocabulary padded to 24": (BERT, hold("forward", "gradients", "steps"), lambda tensors: {
+        key: np.pad(a, [(0, 5 * (n == 19)) for n in a.shape]) if np.ndim(a) else a for key, a in tensors.items()},
+        "vocabulary padded to 24: the first 19 are read"),
+    "two underlines for each separator": (BERT, hold("forward", "gradients", "steps"), lambda tensors: {
+        key.replace("/", "__").replace(".", "__"): a for key, a in tensors.items()}, None),
+    "points for all separators": (BERT, hold("forward", "gradients", "steps"), lambda tensors: {
+        key.replace("/", "."): a for key, a in tensors.items()}, None),
+    "names as JAX writes a tree's": (BERT, hold("forward", "gradients", "steps"), lambda tensors: {
+        "".join(f"['{part}']" for part in re.split("[/.]", key)): a for key, a in tensors.items()}, None),
+    "slots behind the names of variables": (BERT, hold("steps"), lambda tensors: {
+        re.sub(r"(adam_[mv])\.(.*)", r"\2/\1", key): a for key, a in tensors.items()}, None),
     "GPT-2, transformer. missing": (GPT2, hold("forward", "gradients"), renamed(
         lambda name: name.removeprefix("transformer.")), "with transformer. before it"),
 }  # fmt: skip
@@ -461,6 +486,55 @@ def test_one_kind_of_kernel_may_be_turned_in_every_layer():
             f"gradients/bert.encoder.layer.{i}.attention.output.dense.weight" for i in (0, 1)})):  # fmt: skip
         given = {key: array.T if key.endswith(f".{name}") else array for key, array in held.items()}
         assert set(judged(BERT, given)[1]) == due
+
+
+def test_what_is_longer_and_nothing_like_it_or_not_all_as_long_is_a_wrong_shape():
+    """Noise of a greater length; and two lengths in one dump."""
+    held = parts(computed(BERT), hold("forward"))
+    key, other = "forward/bert.embeddings", "forward/bert.encoder.layer.1.output"
+    _, wrong = judged(BERT, {**held, key: np.random.default_rng(0).standard_normal((3, 16, 12))})
+    assert {name: row.status for name, row in wrong.items()} == {key: "shape"}
+    _, wrong = judged(BERT, {**held, key: np.pad(held[key], ((0, 0), (0, 7), (0, 0))),
+                             other: np.pad(held[other], ((0, 0), (0, 3), (0, 0)))})  # fmt: skip
+    assert {name: row.status for name, row in wrong.items()} == {key: "shape", other: "shape"}
+
+
+def test_a_mistake_is_seen_in_a_padded_dump():
+    held = parts(computed(BERT), hold("forward"))
+    key = "forward/bert.encoder.layer.1.output"
+    given = padded({**held, key: held[key] + 0.1}, 7)
+    assert set(judged(BERT, given)[1]) == {key}
+
+
+def test_names_of_a_map_that_the_dump_lacks_are_said(tmp_path, capsys):
+    """In a line; where nothing is common, in the error."""
+    (tmp_path / "m.json").write_text('{"mine": "forward/bert.pooler", "x": "forward/loss", "y": "forward/bert.pooler"}',
+                                     encoding="utf-8")  # fmt: skip
+    dump, pooler = tmp_path / "c.safetensors", np.float32(computed(BERT)["forward/bert.pooler"])
+    command = ["check", BERT, str(dump), "--names", str(tmp_path / "m.json")]
+    safetensors.write(dump, {"forward/mine": pooler})
+    assert cli.main(command) == 0
+    assert "in the map of names, not in the candidate: 2 ('x', 'y')" in capsys.readouterr().out
+    safetensors.write(dump, {"other": pooler})
+    assert cli.main(command) == 2
+    assert "the map has 'mine' …" in capsys.readouterr().err
+
+
+def test_many_unknown_names_take_their_number_in_time(monkeypatch):
+    """No name is compared with all others, or with all of the case's."""
+    called = []
+    own = sources._layer
+    monkeypatch.setattr(sources, "_layer", lambda name: called.append(name) or own(name))
+    names = [f"forward/mine.layer.{i}.attn.{one}.weight" for i in range(100) for one in "qkv"]
+    unknown = sources.pieces(stored(dict.fromkeys(names, np.zeros((12, 12)))), golden(BERT), {})[1]
+    assert unknown == names
+    assert len(called) < 8 * (len(names) + len(golden(BERT).entries))
+
+    class Listed(list):
+        def __contains__(self, name):
+            raise AssertionError("looked through for one name")
+
+    assert not [*checking._renamed(golden(BERT), names, Listed(names))]
 
 
 def test_a_name_that_is_guessed_has_to_fit():

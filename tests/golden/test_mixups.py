@@ -178,6 +178,7 @@ def kept(name):
     return golden(DROPOUT).tensor(f"inputs/dropout/{name}")
 
 
+LOGITS, OUTPUT = "forward/cls.predictions", LAYER.format(1, "output")
 DROPOUT, ELECTRA = "bert/dropout", "electra/discriminator"
 PROBS, DENSE = LAYER.format(0, "attention.self.probs"), LAYER.format(1, "output.dense")
 SCORES, QUERY = LAYER.format(0, "attention.self.scores"), LAYER.format(1, "attention.self.query")
@@ -206,6 +207,34 @@ FORMS = [
      "after dropout"),
     (DROPOUT, DENSE, lambda a: a * kept("bert.encoder.layer.1.output.dropout"), "itself",
      "after dropout, not divided by 1 - rate"),
+    (BERT, LOGITS, np.exp, "itself", "its exponential"),
+    (BERT, LOGITS, lambda a: a - a.max(-1, keepdims=True), "itself", "minus the largest of each row"),
+    (BERT, LOGITS, lambda a: softmax(a / 1.7), "itself", "as probabilities (softmax of it, divided by 1.7)"),
+    (BERT, LOGITS, lambda a: a / 7, "itself", "divided by 7"),
+    (BERT, LOGITS, lambda a: a / np.log(2), "itself", "in bits (divided by ln 2)"),
+    (BERT, OUTPUT, np.abs, "itself", "its absolute value"),
+    (BERT, OUTPUT, np.sign, "itself", "its signs"),
+    (BERT, OUTPUT, lambda a: a > 0, "itself", "1 where it is positive, 0 elsewhere"),
+    (BERT, PROBS, lambda a: a.argmax(-1), "itself", "the index of the largest of each row"),
+    (BERT, PROBS, lambda a: np.arange(9) == a.argmax(-1)[..., None], "itself",
+     "1 at the largest of each row, 0 elsewhere"),
+    (BERT, OUTPUT, lambda a: np.round(a, 3), "itself", "rounded to 3 decimals"),
+    (BERT, OUTPUT, np.rint, "itself", "rounded to whole numbers"),
+    (BERT, OUTPUT, lambda a: np.clip(a, -1, 1), "itself", "clipped to -1 … 1"),
+    (BERT, OUTPUT, lambda a: np.minimum(a, 1.5), "itself", "no more than 1.5"),
+    (BERT, OUTPUT, lambda a: np.maximum(a, 0), "itself", "its positive part (ReLU of it)"),
+    (BERT, OUTPUT, lambda a: a.cumsum(1), "itself", "its cumulative sum over positions"),
+    (BERT, OUTPUT, lambda a: a * (np.arange(9) % 2)[:, None], "itself", "but 0 in 15 of 27 rows"),
+    (BERT, OUTPUT, lambda a: a.mean(0, keepdims=True), "itself", "its mean over rows"),
+    (BERT, OUTPUT, lambda a: a / np.linalg.norm(a, axis=-1, keepdims=True), "itself",
+     "each row divided by its length"),
+    (BERT, OUTPUT, lambda a: (a - bias(f"{BERT}!{OUTPUT[8:]}.LayerNorm")) / golden(BERT).tensor(
+        f"weights/{OUTPUT[8:]}.LayerNorm.weight"), "itself", "without its norm's weight and bias"),
+    (BERT, PROBS, lambda a: 0 * a + a.mean(1, keepdims=True), "itself",
+     "its mean over heads, in the place of each head"),
+    (BERT, "steps/2/adam_v.bert.pooler.dense.weight", np.sqrt, "itself", "its square root"),
+    (BERT, "steps/2/adam_m.bert.pooler.dense.weight", lambda a: a / (1 - 0.9**2), "itself",
+     "bias-corrected already (divided by 1 - β^t)"),
 ]  # fmt: skip
 
 
@@ -221,6 +250,109 @@ def test_a_form_of_another_tensor_is_named():
     """The pooler's input in its place."""
     got = found(BERT, computed(BERT) | {"forward/bert.pooler": computed(BERT)[LAYER.format(1, "output")][:, 0]})
     assert list(map(str, got)) == [f"forward/bert.pooler is {LAYER.format(1, 'output')}, its first position"]
+
+
+# (the tensor, what is given for it, how it is itself)
+ORDERS = [
+    ("forward/cls.seq_relationship", lambda a: a[:, ::-1], "its columns reversed"),
+    (OUTPUT, lambda a: a[:, ::-1], "its positions reversed"),
+    (OUTPUT, lambda a: np.roll(a, 1, 0), "its rows moved on by 1"),
+    (PROBS, lambda a: a[:, [1, 0, 2]], "its heads in the order 1, 0, 2"),
+    (LAYER.format(0, "attention.self.context"), lambda a: a.reshape(3, 9, 3, 4)[:, :, [1, 0, 2]].reshape(a.shape),
+     "its heads in the order 1, 0, 2"),
+    (LAYER.format(0, "attention.self.context"), lambda a: a.reshape(3, 9, 3, 4).swapaxes(2, 3).reshape(a.shape),
+     "its numbers in the order (batch, tokens, head size, heads)"),
+    (LAYER.format(0, "attention.self.context"), lambda a: a.reshape(3, 3, 9, 4).swapaxes(1, 2).reshape(a.shape),
+     "viewed as (batch, heads, tokens, head size) where it had to be transposed to that"),
+    (OUTPUT, lambda a: a.T.reshape(a.shape), "its numbers with the first axis fastest, as Fortran has them"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "change", "how"), ORDERS)
+def test_another_order_is_named(key, change, how):
+    got = found(BERT, computed(BERT) | {key: change(computed(BERT)[key])})
+    assert [(one.key, one.equals, one.how, one.form) for one in got] == [(key, "itself", how, False)]
+
+
+def test_the_negated_gradient_of_two_classes_is_not_reversed():
+    """One is the other's opposite, so that it would be as good."""
+    key = "gradients/cls.seq_relationship.weight"
+    got = found(BERT, computed(BERT) | {key: -computed(BERT)[key]})
+    assert [(one.equals, one.how) for one in got] == [("itself", "negated")]
+
+
+def test_a_sum_and_a_difference_of_two_others_are_named():
+    held, parts = computed(BERT), "forward/bert.embeddings.{}_embeddings"
+    word, position = parts.format("word"), parts.format("position")
+    got = found(BERT, held | {"forward/bert.embeddings": held[word] + held[position]})
+    assert list(map(str, got)) == [f"forward/bert.embeddings is {word}, plus {position}"]
+    before = LAYER.format(0, "output")
+    got = found(BERT, held | {DENSE: held[OUTPUT] - held[before]})
+    assert list(map(str, got)) == [f"{DENSE} is {OUTPUT}, minus {before}"]
+
+
+def test_one_row_for_each_of_what_the_case_has_once_is_another_tensor(tmp_path):
+    """Segments' vectors under the positions' name, which are the same in all rows."""
+    key, other = (f"forward/bert.embeddings.{name}_embeddings" for name in ("position", "token_type"))
+    got = checked(BERT, {key: computed(BERT)[other], OUTPUT: computed(BERT)[OUTPUT]}, tmp_path, seconds=0)
+    assert list(map(str, got.mixups)) == [f"{key} is {other}"]
+
+
+ALL = {
+    "rounded to 4 decimals": (lambda key: True, lambda a: np.round(a, 4)),
+    "1024 times it": (lambda key: key.startswith("gradients/"), lambda a: 1024 * a),
+    "divided by 4": (lambda key: key.startswith("gradients/"), lambda a: a / 4),
+    "its square root": (lambda key: "adam_v." in key, np.sqrt),
+    "squared": (lambda key: key.endswith("gradient_norm"), np.square),
+}
+
+
+@pytest.mark.parametrize("how", ALL)
+def test_what_all_of_a_kind_are_is_said_of_all(how, tmp_path):
+    """Also of those that by themselves tell too little; what is computed from them is right."""
+    kind, change = ALL[how]
+    held = {key: a for key, a in computed(BERT).items() if key in golden(BERT).entries}
+    got = checked(BERT, {key: change(a) if kind(key) else a for key, a in held.items()}, tmp_path)
+    bad = [row.key for row in got.rows if row.status in compare.BAD]
+    assert (got.code, got.diagnosis, [one.key for one in got.mixups]) == (1, None, bad)
+    assert {one.how for one in got.mixups} == {how}
+
+
+def test_a_step_under_another_s_name_is_said_of_all_its_tensors(tmp_path):
+    """Of what hardly moved as well."""
+    held = {key: a for key, a in computed(BERT).items() if key in golden(BERT).entries}
+    moved = {key: held[key.replace("steps/2", "steps/1")] if key.startswith("steps/2") else held[key] for key in held}
+    got = checked(BERT, moved, tmp_path)
+    bad = {row.key for row in got.rows if row.status in compare.BAD}
+    assert (got.diagnosis, {one.key for one in got.mixups}) == (None, bad)
+    assert {one.how for one in got.mixups} == {"of another step"}
+
+
+def test_queries_and_keys_in_each_other_s_place_in_a_fused_tensor(tmp_path):
+    """In all of a dump; the key bias has no gradient but rounding, which stands under the query bias's name."""
+    held = {key: a for key, a in computed(BERT).items() if key in golden(BERT).entries}
+    swap = {"query": "key", "key": "query"}
+    moved = {key: held[re.sub(r"(?<=self\.)(query|key)\b", lambda found: swap[found[0]], key)] for key in held}
+    got = checked(BERT, moved, tmp_path)
+    bad = {row.key for row in got.rows if row.status in compare.BAD}
+    assert (got.diagnosis, {one.key for one in got.mixups}) == (None, bad)
+
+
+def test_where_nothing_right_is_made_of_a_form_that_is_not_said(tmp_path):
+    """The root of all second moments, and no parameter: the optimizer may hold it so."""
+    held = {key: np.sqrt(a) if "adam_v." in key else a for key, a in computed(BERT).items()
+            if key in golden(BERT).entries and (key.startswith("forward/") or "adam_v." in key)}  # fmt: skip
+    got = checked(BERT, held, tmp_path)
+    assert {one.how for one in got.mixups} == {"its square root"}
+    assert answer.next_step(got).startswith("see whether it is computed so, or only written out so")
+
+
+def test_one_entry_or_one_row_that_is_wrong_is_no_form():
+    """One number too low is no bound of all, and one row noise no order."""
+    held, rng = computed(BERT), np.random.default_rng(2)
+    for change in (lambda a: np.where(a == a.max(), a.max() - 0.01, a), lambda a: np.where(
+            (np.arange(9) == 3)[:, None], rng.standard_normal(a.shape), a)):  # fmt: skip
+        assert not found(BERT, held | {OUTPUT: change(held[OUTPUT])})
 
 
 def test_few_numbers_in_16_bits_are_no_form():
