@@ -171,7 +171,8 @@ class Evidence:
                     found[i] = compare.EXPLAINED
         return found
 
-    def _largest(self, a: np.ndarray) -> np.ndarray:
+    def largest(self, a: np.ndarray) -> np.ndarray:
+        """Per key the largest finite number."""
         return np.maximum.reduceat(np.nan_to_num(np.abs(a), nan=0.0, posinf=0.0), self.starts)
 
     def loses(self, b: np.ndarray) -> bool:
@@ -185,7 +186,7 @@ class Evidence:
         """Per key scale · floor, the scale of b by the rule of `case.scale`, at least a tenth of the right one, at most
         the right one and twice that of what it is held against: what is larger explains nothing by being large.
         """
-        largest, most = self._largest(b), np.maximum(2 * self._largest(beside), self.scales)
+        largest, most = self.largest(b), np.maximum(2 * self.largest(beside), self.scales)
         largest = np.where(most > 0, np.minimum(largest, most), largest)  # zeros have no scale
         group = np.zeros(self.groups.max(initial=0) + 1)
         inside = self.groups >= 0

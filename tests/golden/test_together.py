@@ -99,6 +99,14 @@ def test_what_changes_less_than_another_is_far_off_is_one_of_a_pair(seen, monkey
     assert (got.kind, got.ids) == (("pair", ["E10", "H01"]) if seen else ("unknown", []))
 
 
+def test_a_gradient_of_0_is_no_name_while_what_is_before_it_is_wrong(monkeypatch):
+    """Without token types there is none for their table, and nobody has forgotten it."""
+    both = found(NAME, "L20", "the attention has no residual"), found(NAME, "E01", "no token types added")
+    candidate = handed_out(NAME, *both, keys=lambda key: key.startswith("gradients/") and key.endswith("weight"))
+    only(monkeypatch, NAME, "E30")
+    assert said(NAME, candidate).ids == []
+
+
 def test_what_cannot_be_forced_explains_nothing_that_it_leaves_as_it_is():
     """These positions are the right ones in the first batch; as rows they don't fit into a forced run."""
     name, key = "gpt2/published", "gradients/transformer.h.1.attn"
