@@ -51,8 +51,8 @@ class Endings:
                     self.whole.setdefault(around, []).insert(0, (paths.get((around, i), NOWHERE), i, left))
 
     def residual(self, number: int, array: np.ndarray, of: Callable = np.max) -> float:
-        """How far the candidate's tensor of that number lies from this, at most or in the middle, over the floor at this
-        one's scale (`Evidence.unit`), or a wider one: what is due to others is not known yet.
+        """How far the candidate's tensor of that number lies from this, at most or in the middle, over the floor at
+        this one's scale (`Evidence.unit`), or a wider one: what is due to others is not known yet.
         """
         start = self.evidence.starts[number]
         values = self.evidence.values[start : start + self.evidence.sizes[number]]

@@ -420,6 +420,9 @@ class _Search(Trials):
             one, *more = part.found
             places = [found[0].place or " everywhere" for found in part.tied if not more and one.alike(found[0])]
             lines += [f"{one}: as well{', or'.join(places[:3])}"] if places and len(told) == 1 else []
+            if len(told) == 1 and not more:  # of the same entry, which has its name once
+                ways = dict.fromkeys(f[0].mutant.what for f in part.tied if f[0].id == one.id and not one.alike(f[0]))
+                lines += [f"{one}: as well explained by {one.id}: {what}" for what in [*ways][:3]]
             less = ((" and ".join(map(str, found)), ratio) for found, ratio in part.less[:3])
             lines += [f"less well explained by {others} ({ratio:.0f} times the floor)" for others, ratio in less]
         return lines

@@ -254,6 +254,12 @@ def test_what_has_no_bias_has_no_gradient_of_it():
     assert diagnose(case, candidate, "float32").ids == ["gpt2-18"]
 
 
+def test_what_gives_the_same_under_one_name_is_said(monkeypatch):
+    one, other = found("C11", "the first two rows cut"), found("C11", "the first two rows cut, the last two repeated")
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((one,), ((other,),))])
+    assert f"{one}: as well explained by {other}" in diagnose(cases.read(NAME), tensors(one), "float32").lines
+
+
 def test_where_rounding_hides_the_place_both_are_said(monkeypatch):
     wide, narrow = found("A06", "not scaled"), found("A06", "not scaled", "layer 0")
     monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((wide,), ((narrow,),))])
