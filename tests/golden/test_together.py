@@ -107,6 +107,14 @@ def test_a_gradient_of_0_is_no_name_while_what_is_before_it_is_wrong(monkeypatch
     assert said(NAME, candidate).ids == []
 
 
+def test_what_is_frozen_in_one_place_is_not_what_is_lost_everywhere():
+    """The other layer's gradients, which would tell, were not handed out."""
+    wrong = found(NAME, "O38", "linear weight and bias frozen", "layer 1 attention value")
+    candidate = handed_out(NAME, wrong, keys=lambda key: key.startswith("gradients/") and "layer.1.attention.self" in key
+                           and key.endswith(("weight", "bias")))  # fmt: skip
+    assert {"A36", "O38"} <= {*said(NAME, candidate).ids}
+
+
 def test_what_cannot_be_forced_explains_nothing_that_it_leaves_as_it_is():
     """These positions are the right ones in the first batch; as rows they don't fit into a forced run."""
     name, key = "gpt2/published", "gradients/transformer.h.1.attn"
