@@ -146,6 +146,8 @@ class Evidence:
         bounded = (found > compare.EXPLAINED) & (found <= 2 * worst(before))
         for i in np.flatnonzero(bounded):
             own = slice(self.starts[i], self.starts[i] + self.sizes[i])
+            if found[i] > ALIKE * (np.abs(flat[own] - right[own]) / unit[own]).max():
+                continue  # what falls the other way moves no farther than what rounds
             wrong = due[own] > compare.EXPLAINED
             out, spoilt = after[own] <= compare.EXPLAINED, after[own][~wrong] > compare.EXPLAINED
             if wrong.sum() >= SEVERAL and 2 * (wrong & out).sum() >= wrong.sum() and 2 * spoilt.sum() <= wrong.sum():
