@@ -109,13 +109,14 @@ class Forced:
     those of ops, and within those of blocks what has the same path. backward: False for the forward pass alone. like: a
     run, kept for this, with these tensors and maybe more, and no swaps but some of these: calls that are given what
     they were given there are not computed again. ends: whether the backward of this call, which gave this, is to be the
-    last. computed: by key, in the case's shapes, what each call gave, the loss and the gradients; {} where it ended.
+    last, asked of a replaced block as a whole. computed: by key, in the case's shapes, what each call gave, the loss
+    and the gradients; {} where it ended.
     """
 
     def __init__(
         self, subject: Subject, tensors: Mapping[str, np.ndarray], at: Calls, swaps: Mapping[Key, Any] = NOTHING,
         backward: bool = True, like: "Forced | None" = None, kept: bool = False,
-        ends: Callable[[Key, Any], bool] | None = None,
+        ends: Callable[[Key, Any, bool], bool] | None = None,
     ):  # fmt: skip
         if like and any(like.at.held.get(key) for key in like.several):
             like = None  # what it has of these is not known
@@ -272,8 +273,8 @@ class Forced:
             result = f(dy, c)
         if self.kept:
             self.backwards[key] = dy, _copied(result)
-        if self.ends and self.ends(key, result):
-            raise Ended
+        if self.ends and key not in self.inner and self.ends(key, result, key in self.blocks):
+            raise Ended  # within a replaced block a backward may be called again
         return result
 
     def _within(self, key: Key, half: Callable, *args: Any, **constants: Any) -> Any:

@@ -147,6 +147,8 @@ class Evidence:
         bounded = (found > compare.EXPLAINED) & (found <= STEP * worst(before))
         for i in np.flatnonzero(bounded):
             own = slice(self.starts[i], self.starts[i] + self.sizes[i])
+            if found[i] > ALIKE * (np.abs(flat[own] - right[own]) / unit[own]).max():
+                continue  # what falls the other way moves no farther than what rounds
             wrong = due[own] > compare.EXPLAINED
             out, spoilt = after[own] <= compare.EXPLAINED, after[own][~wrong] > compare.EXPLAINED
             if wrong.sum() >= SEVERAL and 2 * (wrong & out).sum() >= wrong.sum() and 2 * spoilt.sum() <= wrong.sum():
@@ -172,7 +174,8 @@ class Evidence:
                     found[i] = compare.EXPLAINED
         return found
 
-    def _largest(self, a: np.ndarray) -> np.ndarray:
+    def largest(self, a: np.ndarray) -> np.ndarray:
+        """Per key the largest finite number."""
         return np.maximum.reduceat(np.nan_to_num(np.abs(a), nan=0.0, posinf=0.0), self.starts)
 
     def loses(self, b: np.ndarray) -> bool:
@@ -186,7 +189,7 @@ class Evidence:
         """Per key scale · floor, the scale of b by the rule of `case.scale`, at least a tenth of the right one, at most
         the right one and twice that of what it is held against: what is larger explains nothing by being large.
         """
-        largest, most = self._largest(b), np.maximum(2 * self._largest(beside), self.scales)
+        largest, most = self.largest(b), np.maximum(2 * self.largest(beside), self.scales)
         largest = np.where(most > 0, np.minimum(largest, most), largest)  # zeros have no scale
         group = np.zeros(self.groups.max(initial=0) + 1)
         inside = self.groups >= 0

@@ -396,15 +396,16 @@ class Later(Round):
             )
 
     def _where_it_may_be(self, trials: list[Trial], inner: list[Found]) -> list[Found]:
-        """Tries these at one place each: where the first wrong tensor is explained, those at the same place, and what
-        explains it everywhere; the others are put off.
+        """Tries these at one place each: where the first wrong tensor is explained, those at the same place, or where
+        it is made, and what explains it everywhere; the others are put off.
         """
         parts, later = self.cover.parts(trials), []
         if not self.cover.open[self.foremost]:
             wheres = {self.order.where.get(path) for part in parts for one in part.found for path in one.mutant.sites
                       if len(one.mutant.sites) == 1}  # fmt: skip
-            near = {id(found) for found in inner if len(found.mutant.sites) == 1
-                    and self.order.where.get(found.mutant.sites[0]) in wheres}  # fmt: skip
+            single = [(found, *found.mutant.sites) for found in inner if len(found.mutant.sites) == 1]
+            near = {id(found) for found, path in single
+                    if self.order.where.get(path) in wheres or self.memory.reach.own(path)[self.foremost]}  # fmt: skip
             if self.cover.open.any():
                 explain = [t for t in trials if self.cover.explained(t)[self.foremost]]
                 shown = {_kind(t.found[-1]) for t in explain}

@@ -245,7 +245,7 @@ class _Search(Trials):
         silence = self.silence(one.mutant for one in trial.found)
         right = self.trial((), evidence).residuals
         wrong = np.isnan(trial.residuals) & (right > self.bound)
-        wrong &= np.logical_or.reduceat(evidence.values != 0, evidence.starts)
+        wrong &= _some(evidence)
         some = (key for key, one in zip(evidence.keys, wrong, strict=True) if one)
         return next((key for key in some if not (silence and silence(key))), None)
 
@@ -366,6 +366,8 @@ class _Search(Trials):
         moved = differ(without.residuals, whole.residuals) & ~(np.abs(without.residuals - whole.residuals) <= EXPLAINED)
         moved &= ~np.isnan(whole.residuals)
         told = moved & (without.residuals > EXPLAINED) & ~wrong
+        if not self.forward.keys:  # a gradient of 0 follows from this, or from a forward pass without the parameter
+            told &= _some(evidence)
         if not told.any():
             return False
         forward = np.array([key.startswith(f"{FORWARD}/") for key in evidence.keys])
@@ -418,6 +420,9 @@ class _Search(Trials):
             one, *more = part.found
             places = [found[0].place or " everywhere" for found in part.tied if not more and one.alike(found[0])]
             lines += [f"{one}: as well{', or'.join(places[:3])}"] if places and len(told) == 1 else []
+            if len(told) == 1 and not more:  # of the same entry, which has its name once
+                ways = dict.fromkeys(f[0].mutant.what for f in part.tied if f[0].id == one.id and not one.alike(f[0]))
+                lines += [f"{one}: as well explained by {one.id}: {what}" for what in [*ways][:3]]
             less = ((" and ".join(map(str, found)), ratio) for found, ratio in part.less[:3])
             lines += [f"less well explained by {others} ({ratio:.0f} times the floor)" for others, ratio in less]
         return lines
@@ -435,6 +440,11 @@ class _Search(Trials):
         more = [f"a part of it is explained by {one}, which has no entry in the catalogue" for one in told]
         tried = f"{len(self.mutants)} mutants of {entries} known mistakes, in {self.tried} runs"
         return words.unknown(self.first, "; ".join((tried, *near, *more)))
+
+
+def _some(evidence: Evidence) -> np.ndarray:
+    """Of which tensors the candidate has more than zeros."""
+    return np.logical_or.reduceat(evidence.values != 0, evidence.starts)
 
 
 def _once(told: list[Part]) -> list[Part]:

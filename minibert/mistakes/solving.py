@@ -100,7 +100,8 @@ def solved(
 
 def first_wrong(evidence: Any, residuals: Array) -> tuple[Tensors, dict[str, float]]:
     """(tensors, units) of an `Evidence` that a value is solved from: what first goes wrong by these residuals, and
-    where that is a few numbers (a loss) the next that is more.
+    where that is a few numbers (a loss) the next that is more. A unit is one at the candidate's scale where that is
+    larger: of what is multiplied by 65536 so is the rounding.
     """
     wrong = np.flatnonzero(residuals > SUSPECT)
     wrong = wrong if wrong.size else np.flatnonzero(residuals > EXPLAINED)
@@ -108,7 +109,8 @@ def first_wrong(evidence: Any, residuals: Array) -> tuple[Tensors, dict[str, flo
     starts, sizes = evidence.starts, evidence.sizes
     tensors = {evidence.keys[i]: evidence.values[starts[i] : starts[i] + sizes[i]].reshape(evidence.shapes[i])
                for i in chosen}  # fmt: skip
-    return tensors, {evidence.keys[i]: float(evidence.scales[i] * evidence.floors[i]) for i in chosen}
+    scales = np.maximum(evidence.scales, evidence.largest(evidence.values))
+    return tensors, {evidence.keys[i]: float(scales[i] * evidence.floors[i]) for i in chosen}
 
 
 def _value(free: Free, residual: Residual, numbers: int, without: float = math.inf) -> float | None:
@@ -189,14 +191,14 @@ def _root(value: float) -> int | None:
 
 
 def shown(value: float) -> str:
-    """A value as people write it: 1e-5, 0.1, 1/√8, 3.142."""
+    """A value as people write it: 1e-5, 0.1, 1/√8, 3.142, 65536."""
     text = f"{value:.4g}"
     if abs(float(text) - value) > 1e-9 * abs(value) and (n := _root(value)) and abs(n**-0.5 - value) < 1e-12:
         return f"1/√{n}"
     if 0 < abs(value) < 0.01:
         mantissa, _, power = f"{value:.3e}".partition("e")
         return f"{float(mantissa):g}e{int(power)}"
-    return text
+    return f"{value:.0f}" if "e+" in text and float(text) != value == round(value) else text
 
 
 def plainer(one: float, other: float) -> bool:

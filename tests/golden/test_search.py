@@ -254,6 +254,12 @@ def test_what_has_no_bias_has_no_gradient_of_it():
     assert diagnose(case, candidate, "float32").ids == ["gpt2-18"]
 
 
+def test_what_gives_the_same_under_one_name_is_said(monkeypatch):
+    one, other = found("C11", "the first two rows cut"), found("C11", "the first two rows cut, the last two repeated")
+    monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((one,), ((other,),))])
+    assert f"{one}: as well explained by {other}" in diagnose(cases.read(NAME), tensors(one), "float32").lines
+
+
 def test_where_rounding_hides_the_place_both_are_said(monkeypatch):
     wide, narrow = found("A06", "not scaled"), found("A06", "not scaled", "layer 0")
     monkeypatch.setattr(rounds.Round, "parts", lambda this: [] if this.before else [Part((wide,), ((narrow,),))])
@@ -298,6 +304,28 @@ def test_what_a_run_leaves_as_it_was_does_not_end_it():
     ended = ending.Ending(ends)
     assert ended(key, far)
     assert ended.number == number
+
+
+def test_a_backward_that_a_replaced_block_calls_for_some_texts_alone_ends_nothing():
+    wrong = found("E32", "of the first text alone, of the positions")
+    runs = runs_of(tensors(wrong, of=GRADIENTS))
+    assert runs.run([(wrong,)], runs.evidence, 1)[0].ratio <= compare.EXPLAINED
+
+
+def scaled(number, *mistakes):
+    return {key: np.float32(number) * a for key, a in tensors(*mistakes, of=GRADIENTS).items()}
+
+
+def test_of_what_is_multiplied_by_much_so_is_the_rounding():
+    """Of a value that is solved for, and of a gradient at which a run may end."""
+    given = scaled(65536)
+    runs = runs_of(given)
+    right = runs.trial((), runs.evidence)
+    some = runs.solved([found("O53", "every parameter's times 1024")], (), runs.evidence, right.residuals)
+    assert [str(one) for one in some] == ["O53: every parameter's times 65536"]
+    ends = ending.Endings(runs.like(()), runs.evidence)
+    first = given[runs.evidence.keys[0]]
+    assert ends.residual(0, first + 1e-5 * np.abs(first).max()) < ending.FAR  # 65536 times as much at the right scale
 
 
 def test_one_number_throughout_has_no_name():

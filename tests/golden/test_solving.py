@@ -110,7 +110,7 @@ def test_a_factor_of_0_leaves_something_out_and_is_no_other_factor():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1e-5, "1e-5"), (1e-12, "1e-12"), (0.1, "0.1"), (8**-0.5, "1/√8"), (0.05, "0.05"), (3e-3, "3e-3"), (1e4, "1e+04"),
-     (0.3099712, "0.31"), (0.0, "0"), (-2.0, "-2"), (37.0, "37"), (1000.0, "1000")],
+     (0.3099712, "0.31"), (0.0, "0"), (-2.0, "-2"), (37.0, "37"), (1000.0, "1000"), (65536.0, "65536")],
 )  # fmt: skip
 def test_values_are_written_as_people_write_them(value, text):
     assert solving.shown(value) == text

@@ -1,5 +1,7 @@
 """Several mistakes at once, of which one hides from the other what tells its name."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ OUTPUT = "forward/bert.encoder.layer.1.output"
 
 def found(name, id, what, where=""):
     subject = cases.read(name).subject()
-    mutants = CATALOGUE[id].mutants(subject, sites(subject))
+    mutants = [m for made in CATALOGUE[id].mutants(subject, sites(subject)) for m in (made, *made.inside)]
     return Found(CATALOGUE[id], next(m for m in mutants if (m.what, m.where) == (what, where)))
 
 
@@ -97,6 +99,31 @@ def test_what_changes_less_than_another_is_far_off_is_one_of_a_pair(seen, monkey
         monkeypatch.setattr(Evidence, "differ", lambda self, one, other: np.zeros(len(self.keys), bool))
     got = said(NAME, candidate)
     assert (got.kind, got.ids) == (("pair", ["E10", "H01"]) if seen else ("unknown", []))
+
+
+def test_a_gradient_of_0_is_no_name_while_what_is_before_it_is_wrong(monkeypatch):
+    """Without token types there is none for their table, and nobody has forgotten it."""
+    both = found(NAME, "L20", "the attention has no residual"), found(NAME, "E01", "no token types added")
+    candidate = handed_out(NAME, *both, keys=lambda key: key.startswith("gradients/") and key.endswith("weight"))
+    only(monkeypatch, NAME, "E30")
+    assert said(NAME, candidate).ids == []
+
+
+def test_what_is_frozen_in_one_place_is_not_what_is_lost_everywhere():
+    """The other layer's gradients, which would tell, were not handed out."""
+    wrong = found(NAME, "O38", "linear weight and bias frozen", "layer 1 attention value")
+    own = re.compile(r"gradients/.*layer\.1\.attention\.self\..*(weight|bias)")
+    candidate = handed_out(NAME, wrong, keys=own.fullmatch)
+    assert {"A36", "O38"} <= {*said(NAME, candidate).ids}
+
+
+def test_a_third_that_is_wrong_did_not_fall_the_other_way_in_rounding(monkeypatch):
+    name = "gpt2/published"
+    both = (found(name, "D33", "the loss's log-softmax in float16, step by step"),
+            found(name, "O52", "dW of the attention value from what the attention value gave", "layer 1"))  # fmt: skip
+    candidate = handed_out(name, *both, keys=re.compile("gradients/.*(weight|bias)").fullmatch)
+    only(monkeypatch, name, "D33", "O52")
+    assert said(name, candidate).ids == ["D33", "O52"]
 
 
 def test_what_cannot_be_forced_explains_nothing_that_it_leaves_as_it_is():
