@@ -17,7 +17,7 @@ from minibert.mistakes.catalogue import GRADIENTS
 LEAST = 1e-3  # floors: less is the order in which numbers are summed
 LITTLE = 1000  # floors by which a number must be off, for what rounds to explain it
 ALIKE = 2  # times: how much farther off a number may lie that is rounded in other steps
-STEP = 4  # times: how much farther than rounding moved any number one may lie that fell the other way, by a whole step
+STEP = 4  # times: how much farther than rounding moves any number one may lie that fell the other way, by a whole step
 SEVERAL = 4  # wrong entries of which most come out by no chance
 
 
@@ -147,7 +147,7 @@ class Evidence:
         bounded = (found > compare.EXPLAINED) & (found <= STEP * worst(before))
         for i in np.flatnonzero(bounded):
             own = slice(self.starts[i], self.starts[i] + self.sizes[i])
-            if found[i] > ALIKE * (np.abs(flat[own] - right[own]) / unit[own]).max():
+            if found[i] > STEP * (np.abs(flat[own] - right[own]) / unit[own]).max():
                 continue  # what falls the other way moves no farther than what rounds
             wrong = due[own] > compare.EXPLAINED
             out, spoilt = after[own] <= compare.EXPLAINED, after[own][~wrong] > compare.EXPLAINED
