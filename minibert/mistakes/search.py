@@ -124,24 +124,24 @@ class _Search(Trials):
     def _explain_forward(self) -> None:
         """Adds what explains the forward pass, of ties what its gradients speak for."""
         acting = [found for found in self.mutants if found.mutant.section == FORWARD]
-        while self._explain(self.forward, acting) or self._widened(acting):
+        while self._explain(self.forward, acting) or self._widened(self.forward, acting):
             pass
         self._drop_unfinished()
         if not self.parts and self._grown():
             self._explain_grown(acting)
         self.parts = [self._settled(part) for part in self.parts]
 
-    def _widened(self, acting: list[Found]) -> bool:
+    def _widened(self, evidence: Evidence, acting: list[Found]) -> bool:
         """Whether more is explained where what was found in one place is made in all: there another mistake hid it."""
-        before, trial = self.parts, self._beside(self.forward, self.found)
+        before, trial = self.parts, self._beside(evidence, self.found)
         wrong = np.zeros(0, bool) if trial is None else self._wrong(trial)
         placed = [part for part in before if len(part.found) == 1 and part.found[0].mutant.where]
         for part in placed if wrong.any() else ():
             one, same = part.found[0], {tied[0].id for tied in part.tied} <= {part.found[0].id}
             for whole in (found for found in acting if same and not found.mutant.where and found.alike(one)):
                 self.parts = [Part((whole,), exact=part.exact, first=part.first) if p is part else p for p in before]
-                wide = self._beside(self.forward, self.found)
-                if wide is not None and not (self._wrong(wide) & ~wrong).any() and self._explain(self.forward, acting):
+                wide = self._beside(evidence, self.found)
+                if wide is not None and not (self._wrong(wide) & ~wrong).any() and self._explain(evidence, acting):
                     return True
                 self.parts = before
         return False
@@ -151,7 +151,9 @@ class _Search(Trials):
         told, before = self._forward_told(), [*self.parts]
         later = [found for found in self.mutants if found.mutant.section in (FORWARD, GRADIENTS)]
         silent = [] if told else self._silent_there(later)
-        while self._explain(self.evidence, later if told else silent):
+        alone = not self.forward.keys
+        while self._explain(self.evidence, later if told else silent) or (
+            alone and self._widened(self.evidence, later)):
             told = told or self._forward_told()
         if not told and self._left(self.evidence) is not None:
             self.parts = before

@@ -68,12 +68,27 @@ def test_what_is_found_in_one_place_is_sought_in_all(wide, monkeypatch):
     monkeypatch.setattr(search, "MOST_PAIRS", 0)
     monkeypatch.setattr(nearing, "MOST", 0)
     if not wide:
-        monkeypatch.setattr(search._Search, "_widened", lambda self, acting: False)
+        monkeypatch.setattr(search._Search, "_widened", lambda self, evidence, acting: False)
     got = said(NAME, candidate)
     assert (got.unexplained is None) == wide
     assert [(one.id, one.mutant.where) for one in got.names] == (
         [("C19", ""), ("A12", "")] if wide else [("C19", "mlm")]
     )
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_so_is_it_of_gradients_alone(wide, monkeypatch):
+    """The discriminator's tensors tell its activation; in the generator another loss hides it."""
+    name = "electra/published"
+    both = found(name, "G04", "tanh is hard-coded"), found(name, "S23", "targets but each text's first alone count")
+    candidate = handed_out(name, *both, keys=lambda key: re.match(r"gradients/.*(weight|bias)$", key))
+    only(monkeypatch, name, "G04", "S23")
+    monkeypatch.setattr(search, "MOST_PAIRS", 0)
+    if not wide:
+        monkeypatch.setattr(search._Search, "_widened", lambda self, evidence, acting: False)
+    got = said(name, candidate)
+    assert (got.unexplained is None) == wide, got.lines
+    assert [one.id for one in got.names] == (["G04", "S23"] if wide else []), got.lines
 
 
 def test_rows_without_a_gradient_say_which_were_looked_up():
