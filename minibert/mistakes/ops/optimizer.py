@@ -1260,10 +1260,10 @@ LEFT = (
     ("the norms", r".*norm\.(weight|bias)"), ("the encoder's norms", r"(.*\.)?encoder\..*norm\.(weight|bias)"),
     ("biases", r".*\.bias"), ("biases but the norms'", r"(?!.*norm\.).*\.bias"),
     ("the pooler", r"(.*\.)?pooler\..*"), ("the MLM head", r"(.*\.)?mlm\..*"), ("the pair head", r"(.*\.)?nsp\..*"),
-    ("the encoder", r"(.*\.)?encoder\..*"),
-    ("layer 0", r"(.*\.)?encoder\.0\..*"), ("layer 1", r"(.*\.)?encoder\.1\..*"),
-    ("the embeddings and layer 0", r"(.*\.)?(embeddings|encoder\.0)\..*"),
-    ("the embeddings and the encoder", r"(.*\.)?(embeddings|encoder)\..*"),
+    ("the encoder", r"(.*\.)?encoder\..*"), ("the decoder", r"(.*\.)?decoder\.\d.*"),
+    ("layer 0", r"(.*\.)?(en|de)coder\.0\..*"), ("layer 1", r"(.*\.)?(en|de)coder\.1\..*"),
+    ("the embeddings and layer 0", r"(.*\.)?(embeddings|(en|de)coder\.0)\..*"),
+    ("the embeddings and all layers", r"(.*\.)?(embeddings|(en|de)coder\.\d+)\..*"),
 )  # fmt: skip
 ENCODER, HEAD_OF_TOKENS = r"encode\.(en|de)coder\..*", r"masked_lm\.head\..*"
 FROZEN = (("encoder", ENCODER), ("MLM head", HEAD_OF_TOKENS), ("attention", r".*\.attention\..*"),
