@@ -58,6 +58,8 @@ WAYS = [  # case, entry, words of the way, where, a pattern of the keys that are
     ("bert/release", "A52", "all else is", "", "forward/bert.encoder.layer.1.output"),
     ("bert/published", "O53", "every parameter's times 1024", "", "gradients/.*(weight|bias)"),
     ("bert/published", "C10", "rounded to bfloat16", "layer 0 attention query", "forward/"),
+    ("gpt2/left", "A12", "no mask", "", "forward/"),
+    ("gpt2/left", "E07", "not read", "", "forward/"),
     ("electra/discriminator", "C19", "1 + γ", "every layer's attention", ""),  # which holds nothing within layers
     ("bert/probe", "D13", "the hidden rate in both", "", ""),  # between what is shown of attention and what it gives
     ("bert/published", "A45", "softplus", "", "forward/"),
