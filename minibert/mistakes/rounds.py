@@ -18,6 +18,7 @@ from minibert.mistakes import nearing, solving
 from minibert.mistakes.catalogue import FORWARD, GRADIENTS
 from minibert.mistakes.cover import Cover, Part
 from minibert.mistakes.curves import curves
+from minibert.mistakes.dropping import dropping
 from minibert.mistakes.evidence import Evidence
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
@@ -121,8 +122,9 @@ class Round:
         return [key for key in right if key in self.runs.given and wrong in self.runs.made_of([key])]
 
     def _read_off(self) -> list[Part]:
-        """What computes with weights that are none of the case's, or an activation that is any other function."""
-        found = [*unloaded(self.cover), *curves(self.cover)] if self.runs.dtype in WIDE else []
+        """What drops at random, computes with weights that are none of the case's, or by any other activation."""
+        found = [one for read in (dropping, unloaded, curves) for one in read(self.cover)]
+        found = found if self.runs.dtype in WIDE else []
         trials = self.runs.run([(*self.base, one) for one in found], self.evidence, len(found))
         return [part for part in self.cover.parts(trials) if not self.unfinished(part)]
 

@@ -244,7 +244,8 @@ entry(
     "gpt2-03", "no causal mask", "keys up to the query's own; padding beside it",
     "paiml/entrenar#310", "output", "GPT2-ATT-1", families=DECODERS,
     mutants=decoders(seeing("only padding is masked", lambda before, seen: seen & (before == before)),
-                     seeing("no padding, or what stands before", lambda before, seen: seen | (before >= 0))),
+                     seeing("no padding, or what stands before", lambda before, seen: seen | (before >= 0)),
+                     seeing("nothing is masked", lambda before, seen: (before == before) & (seen == seen))),
 )  # fmt: skip
 entry(
     "gpt2-04", "causal mask applied after the softmax, not renormalised", "before the softmax",

@@ -501,8 +501,8 @@ entry(
     "D11", "dropout active while comparing", "inference mode",
     "HF#679, #695; GB#857; onnx#6101", "output", "OP-DROP-1",
     mutants=[with_dropout(batch("no dropout where the case has masks", lambda b, _: {"dropout": {}}))],
-    reason="where the case has no masks, a candidate's own random masks can't be predicted: told by the first "
-    "divergence, at the first dropout",
+    reason="where the case has no masks, a candidate's own random masks can't be predicted: they are read off the "
+    "first tensor behind a dropout",
 )  # fmt: skip
 entry(
     "D12", "keep probability passed as drop rate", "1 - p",

@@ -1,4 +1,6 @@
-"""Activations that no mutant has: found where what is given is a function of each entry, and nowhere else."""
+"""What no mutant has and is read off: an activation that is another function of each entry, dropout that runs."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,13 +8,14 @@ import pytest
 from minibert import ops
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
-from minibert.mistakes import diagnose
+from minibert.mistakes import diagnose, dropping
 from minibert.mistakes.catalogue import swap
 from minibert.mistakes.ops.activations import pointwise
 from minibert.mistakes.swap import Replacement, edited, sites
 from minibert.mistakes.trials import Trials
 
 NAME = "bert/published"
+SITE = SimpleNamespace(name="embeddings")
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +84,18 @@ def test_what_is_no_function_of_an_entry_has_no_name(odd):
 def test_what_no_activation_gives_has_no_name():
     doubled = edited(ops.linear, lambda given: {"x": given["x"] ** 2})
     assert said("linear", doubled, r".*feed_forward\.in").kind == "unknown"
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_that_runs_is_named_by_its_zeros(rate):
+    kept = np.random.default_rng(1).random((3, 9, 12)) >= rate
+    found = said("embeddings", dropping._masked(SITE, kept / (1 - rate)), r".*embeddings")
+    zeros = f"{(~kept).sum()} of 324 entries are 0, the others times {1 / (1 - rate):.4g}"
+    assert [str(one) for one in found.names] == [f"D11 in embeddings: dropout runs: {zeros}"], found.lines
+    assert found.unexplained is None
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.8, 2.0, np.linspace(1, 1.3, 12)], ids=["once", "less", "too much", "unlike"])
+def test_zeros_that_no_dropout_leaves_have_no_name(factor):
+    kept = np.random.default_rng(1).random((3, 9, 12)) >= 0.1
+    assert said("embeddings", dropping._masked(SITE, kept * factor), r".*embeddings").kind == "unknown"
