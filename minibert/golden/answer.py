@@ -86,6 +86,8 @@ def cause(report: Any) -> str:
         return _wrong_tensors(mixed) if mixed else ""
     if report.diagnosis.kind == "unknown" and not report.diagnosis.mistakes:
         other = next((one for one in mixed if report.first is not None and one.key == report.first.key), None)
+        if report.looks is not None and report.looks.names == ("int8",):
+            return "no known mistake explains this; int8's errors would be as large"
         if report.looks is not None and report.looks.everywhere:
             looks = f"it looks as if computed in {report.looks}: every error is within what that does"
             return f"{looks}, and no known mistake explains them"
@@ -206,7 +208,7 @@ def _unknown(report: Any) -> str:
     row: Row | None = report.first
     if report.looks is not None:
         asked = " or ".join(f"--dtype {name}" for name in report.looks.names)
-        return f"if you compute in {report.looks}, say so: {asked}"
+        return f"if you compute in {report.looks}, and only then, say so: {asked}"
     if row is None or row.status in ("nan", "shape") or row.alone is None:
         return "repair it first: what follows is its consequence (`minibert docs PORTING`)"
     if row.alone <= EXPLAINED:

@@ -20,6 +20,7 @@ EXPLAINED, SUSPECT = 4, 64  # times the floor
 LONE = 3  # times the floor: what a block of 16 bits may be off by itself, where more has grown behind it
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 BAD = ("suspect", "wrong", "nan", "shape")
+STEP = 2.0**-25  # half of the smallest step of float16, where its numbers get no smaller
 
 
 class Row(NamedTuple):
@@ -101,7 +102,8 @@ def floor(entry: Any, dtype: str) -> float | None:
         return None
     if dtype == "float64":
         measured *= 2 * ROUNDOFF["float64"] / ROUNDOFF["float32"]
-    return max(measured, ROUNDOFF[dtype])
+    least = STEP / entry.scale if dtype == "float16" and entry.scale else 0.0  # beneath its normal numbers
+    return max(measured, ROUNDOFF[dtype], least)
 
 
 def compare(

@@ -393,6 +393,7 @@ class _Search(Trials):
         told = _once([part for part in self.parts if left is None or (part.kind != "explained" and self._sure(part))])
         if not told and not self.left:
             return self._without_name()
+        told.sort(key=lambda part: part.variant)
         mistakes = [one for part in told for one in part.mistakes]
         kinds = {part.kind for part in told}
         kind = told[0].kind if len(told) == 1 else "variant" if kinds == {"variant"} else "several"
@@ -402,7 +403,9 @@ class _Search(Trials):
             kind = "unknown"
         ratio, right = self._ratio(), max(self.right.ratio, self.first.ratio or 0)
         beside = [*self._others(told), *self._further(left)]
-        lines = words.named(mistakes, kind, ratio, right, self.dtype, beside, map(str, told) if len(told) > 1 else None)
+        each = [str(part) for part in told if not part.variant or kinds == {"variant"}] if len(told) > 1 else None
+        acceptable = [str(part) for part in told if part.variant and kinds != {"variant"}]
+        lines = words.named(mistakes, kind, ratio, right, self.dtype, beside, each, acceptable)
         faint = next((k for k, r in zip(self.evidence.keys, self.right.residuals, strict=True) if r > EXPLAINED), None)
         return Diagnosis(kind, mistakes, ratio, faint or self.first.key, lines, left, self.found)
 
@@ -431,8 +434,9 @@ class _Search(Trials):
 
     def _further(self, left: str | None) -> list[str]:
         """Lines about what nothing explains, and about what was not tried."""
-        lines = [] if left is None else [f"no known mistake explains what is further wrong, from {left} on"]
-        return [*lines, f"{self.left} mutants not tried, for want of time"] if self.left else lines
+        if self.left:
+            return [f"{self.left} mutants not tried, for want of time"]
+        return [] if left is None else [f"no known mistake explains what is further wrong, from {left} on"]
 
     def _without_name(self) -> Diagnosis:
         near = [f"{one} comes near, and leaves something wrong that goes with it"

@@ -79,19 +79,21 @@ class Diagnosis:
 
 def named(
     found: list[Found], kind: str, left: float, right: float, dtype: str, beside: Iterable[str],
-    each: Iterable[str] | None = None,
+    each: Iterable[str] | None = None, acceptable: Iterable[str] = (),
 ) -> list[str]:  # fmt: skip
     """The mistakes by name. left, right: what they and the right model leave, over the noise floor; beside: lines about
-    what else was found; each: they in words, where some are ties among several.
+    what else was found; each: they in words, where some are ties among several; acceptable: variants beside them.
     """
     reasons = dict.fromkeys(f"{one.id} {one.mistake.title}" for one in found if one.behind)
     found = [one for one in found if not one.behind]
     entries = {one.id: one for one in found if one.listed}.values()
     none = dict.fromkeys(one.mistake.title for one in found if not one.listed)
+    said, beside_it = [*map(str, found)] if each is None else [*each], "; ".join(acceptable)
+    head = _headline("mistake" if kind == "several" and len(said) == 1 else kind, said)
     lines = [
-        _headline(kind, [*map(str, found)] if each is None else [*each]),
+        f"{head}; acceptable beside {'it' if len(said) == 1 else 'them'}: {beside_it}" if beside_it else head,
         *(line for one in entries for line in _entry(one)),
-        _rest(kind, left, right, dtype),
+        *([_rest(kind, left, right, dtype)] if found else []),
     ]
     lines += [f"why it may be so: {'; '.join(reasons)}"] if reasons else []
     return [*lines, *([f"the catalogue has no such mistake: {' and '.join(none)}"] if none else []), *beside]

@@ -163,6 +163,31 @@ def test_what_is_computed_in_bfloat16_and_not_stored_so_is_said(tmp_path):
     assert checking.report_of("bert/published", file, dtype="bfloat16").code == 0
 
 
+def test_of_int8_no_more_is_said_than_that_its_errors_are_as_large(tmp_path):
+    """Two mistakes of which nothing within a layer was given may look like it."""
+    case = cases.read("bert/published")
+    file = tmp_path / "off.safetensors"
+    safetensors.write(file, {"forward/bert.pooler": np.float32(1.01) * case.tensor("forward/bert.pooler").astype("f4")})
+    found = checking.report_of("bert/published", file, seconds=0)
+    found = found._replace(diagnosis=words.unknown(found.first, "tried"), looks=precision.Looks(("int8",), True))
+    assert answer.cause(found) == "no known mistake explains this; int8's errors would be as large"
+    assert "only then" in answer.next_step(found)
+
+
+def test_numbers_beneath_float16_s_normal_ones_are_stored_as_near_as_it_can(tmp_path):
+    """Adam's second moments, of 6e-7 and less."""
+    case = cases.read("bert/published")
+    held = {k: np.asarray(case.tensor(k)).astype(np.float16) for k, e in case.entries.items()
+            if e.role not in ("weight", "input")}  # fmt: skip
+    small = [k for k, a in held.items() if "adam_v" in k and 0 < np.abs(a).max() < 2.0**-14]
+    assert small
+    safetensors.write(tmp_path / "half.safetensors", held)
+    assert checking.report_of("bert/published", tmp_path / "half.safetensors").code == 0
+    held[small[0]] = held[small[0]] + np.float16(3e-5)
+    safetensors.write(tmp_path / "half.safetensors", held)
+    assert checking.report_of("bert/published", tmp_path / "half.safetensors", seconds=0).code == 1
+
+
 def test_float32_within_float64_is_said(tmp_path):
     """A port in float64 of which one op, a softmax, computes in float32."""
     case, rng = cases.read("bert/published"), np.random.default_rng(0)

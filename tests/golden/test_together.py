@@ -91,6 +91,14 @@ def test_so_is_it_of_gradients_alone(wide, monkeypatch):
     assert [one.id for one in got.names] == (["G04", "S23"] if wide else []), got.lines
 
 
+def test_what_is_acceptable_is_no_mistake_beside_one(monkeypatch):
+    both = found(NAME, "G04", "ReLU is hard-coded"), found(NAME, "E10", "the padding row's rule")
+    only(monkeypatch, NAME, "G04", "E10")
+    got = said(NAME, handed_out(NAME, *both))
+    assert got.lines[0] == "the mistake is G04: ReLU is hard-coded; acceptable beside it: E10: the padding row's rule"
+    assert [one.id for one in got.names] == ["G04", "E10"]
+
+
 def test_rows_without_a_gradient_say_which_were_looked_up():
     both = found(NAME, "E03", "positions start at 1"), found(NAME, "L04", "the variance divides by n - 1")
     runs = runs_of(NAME, handed_out(NAME, *both, keys=of_outputs))
