@@ -148,6 +148,7 @@ LISTED = [
     ("bert/published", "O03", "eps", 3e-5, "", "eps 3e-5, where 1e-6 is due"),
     ("bert/published", "E23", "position", 3.0, "", "position rows times 3"),
     ("bert/published", "O56", "decay", 0.03, "", "weight decay 0.03, where 0.01 is due"),
+    ("bert/published", "O57", "warm-up", 6.0, "", "warm-up steps 6, where 4 is due"),
     ("bert/published", "O43", "beta2", 0.97, "", "beta2 0.97, where 0.999 is due"),
     ("bert/published", "O56", "peak", 3e-3, "", "peak rate 3e-3, where 1e-3 is due"),
     ("bert/dropout", "D24", "not 1/(1", 1.7, "", "kept values times 1.7, not 1/(1 - rate)"),

@@ -954,7 +954,7 @@ entry(
     mutants=[of_attention("scaled by 1/√H", replacement=scaled(lambda q: q.shape[1] ** -0.5))],
 )  # fmt: skip
 entry(
-    "A06", "scale missing in a fallback path", "always",
+    "A06", "scale missing in a fallback path", "scores divided by √K in every path",
     "mlc-ai/mlc-llm#3426 (BERT cosine 0.862)", "output", "OP-ATT-2",
     mutants=[of_attention("not scaled", replacement=scaled(lambda q: 1.0))],
 )  # fmt: skip

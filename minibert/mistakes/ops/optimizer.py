@@ -365,7 +365,8 @@ def planned(name: str, what: str, likely: tuple[float, ...], **bounds: float) ->
             return []
 
         def of(value: float) -> Callable:
-            change = lambda s: replace(s, optimizer={**s.optimizer, name: value})  # noqa: E731
+            given = int(value) if bounds.get("whole") else value
+            change = lambda s: replace(s, optimizer={**s.optimizer, name: given})  # noqa: E731
             return lambda subject, at: [Mutant(solving.instead(what, value, due), change, section=STEPS)]
 
         values = tuple(due * factor for factor in likely)
@@ -646,6 +647,16 @@ entry(
     mutants=[
         planned("learning_rate", "peak rate", (2.0, 0.5, 0.1, 10.0)),
         planned("weight_decay", "weight decay", (10.0, 0.1, 0.5, 2.0)),
+    ],
+)  # fmt: skip
+
+
+entry(
+    "O57", "a warm-up, or a run, of another length", "as many steps as the recipe says",
+    "own knowledge (shares of another number of steps, epochs for steps)", "step", "OPT-SCHED-1",
+    mutants=[
+        planned("warmup", "warm-up steps", (2.0, 0.5, 1.5, 10.0), least=1.0, most=1e6, whole=True),
+        planned("total", "steps in all", (2.0, 0.5, 10.0, 1.5, 1.25), least=1.0, most=1e7, whole=True),
     ],
 )  # fmt: skip
 
@@ -943,7 +954,7 @@ def _of_power(power: float) -> Callable:
 
 
 entry(
-    "O43", "another second moment, or moments damped otherwise, or not",
+    "O43", "other betas, another second moment, or moments without their damping",
     "m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g²",
     "own knowledge (arXiv 2010.07468, 1806.02847)", "step", "OPT-ADAM-1",
     mutants=[
