@@ -74,10 +74,8 @@ def like(found: list[Grade]) -> bool:
 
 
 def lines(name: str, source: str, found: list[Grade]) -> Iterator[str]:
-    """As a table, the worst said last."""
+    """What comes out, then the table."""
     yield printable(f"case {name}, candidate {source}: {answer.tensors(len(found))} in int8, graded, not judged")
-    yield "relative RMS   cosine"
-    yield from (printable(f"{grade.rms:>12.1e}  {grade.cosine:>7.4f}  {grade.key}") for grade in found)
     own, far = outputs(found), different(found)
     if own:
         yield printable(f"worst: {own[0].key}, relative RMS {own[0].rms:.1e}, cosine {own[0].cosine:.4f}")
@@ -85,8 +83,10 @@ def lines(name: str, source: str, found: list[Grade]) -> Iterator[str]:
         yield (f"different: {len(far)} of {answer.tensors(len(own))} farther off than int8 brings a right model, with "
                f"relative RMS above {WORST}")  # fmt: skip
         yield "do: check the same model in float32: there a mistake has a name"
-        return
-    yield "a grade is no verdict: int8's error depends on its calibration, so it claims no level"
+    else:
+        yield "a grade is no verdict: int8's error depends on its calibration, so it claims no level"
+    yield "\nrelative RMS   cosine"
+    yield from (printable(f"{grade.rms:>12.1e}  {grade.cosine:>7.4f}  {grade.key}") for grade in found)
 
 
 def fields(name: str, source: str, found: list[Grade]) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from minibert.mistakes.dropping import dropping
 from minibert.mistakes.evidence import Evidence
 from minibert.mistakes.order import Order
 from minibert.mistakes.reach import Reach
-from minibert.mistakes.trials import EXPLAINED, SUSPECT, WIDE, Combined, Trial, Trials
+from minibert.mistakes.trials import EXPLAINED, SOLVED, SUSPECT, WIDE, Combined, Trial, Trials
 from minibert.mistakes.unloaded import unloaded
 from minibert.mistakes.words import Found
+from minibert.progress import over
 
 FAR = 1000 * SUSPECT  # floors: no rounding
 MOST_PAIRS = 1000  # that are tried where no single mistake explains a block
@@ -275,7 +276,7 @@ class Round:
         """
         known, values, found = self.memory.known, self.memory.values, []
         wanted = np.isin(self.evidence.keys, [*solving.first_wrong(self.evidence, residuals)[0]])
-        for one in chosen:
+        for one in over(chosen, SOLVED):
             then = known[id(one.mutant)][1] if id(one.mutant) in known else self.cover.right.residuals
             at = id(one.mutant), id(then), wanted.tobytes()
             if at not in values:

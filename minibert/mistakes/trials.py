@@ -333,7 +333,8 @@ class Trials:
             return {key: evidence.shaped(key, a.shape, (tensors or {}).get(key)) for key, a in wanted.items()}
 
         mutants = []
-        for one in over([one for one in chosen if one.mutant.free], SOLVED):
+        chosen = [one for one in chosen if one.mutant.free]
+        for one in over(chosen, SOLVED) if len(chosen) > 1 else chosen:
             mutant = None if self.late() else solving.solved(one.mutant, partial(run, one), wanted, units, left)
             mutants += [replace(one, mutant=mutant)] if mutant else []
         return mutants
