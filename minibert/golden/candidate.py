@@ -31,6 +31,7 @@ PRECISIONS = ("float64", "float32", "float16", "bfloat16")  # from most to least
 SUFFIXES = (".safetensors", ".npz", ".npy")
 DEEPEST = 32  # folders below the candidate's
 MAX_TENSORS = 1 << 15
+TIMES, LARGEST = 64, 1 << 20  # of the case's numbers, and numbers: what has more than both is not read
 CLOSE = 0.1  # of a tensor's length: two that differ by more are not suggested as the same
 Tensors = dict[str, np.ndarray]
 
@@ -187,6 +188,8 @@ def matched(
         raise InputError(f"the candidate and the case have no tensor in common: {unlike}; --suggest-names may help")
     widened = getattr(kinds.of(case), "widened", lambda case, key, held: held)
     pieces = [piece._replace(stored=widened(case, piece.keys[0], piece.stored)) for piece in pieces]
+    huge = [piece for piece in pieces if _too_large(piece, case)]
+    pieces = [piece for piece in pieces if piece not in huge]
     known, arrays = Axes(case), {}
     for piece in pieces:
         array = _numbers(piece.stored, piece.names[0], np.dtype(case.entries[piece.keys[0]].dtype))
@@ -194,6 +197,8 @@ def matched(
     pieces, said = layouts.trimmed(pieces, arrays, known)
     read = layouts.laid(pieces, arrays, known, layout)
     held = Candidate({}, {}, {}, unknown, "float64", "", refused, {}, [*said, *layouts.notes(read, known)], absent)
+    held.misshapen.update((key, (one.names[0], np.broadcast_to(0.0, one.stored.shape))) for one in huge
+                          for key in one.keys)  # fmt: skip
     dtypes = set()
     for one in read:
         if one.refused:
@@ -216,6 +221,12 @@ def matched(
     dtype = max(dtypes, key=PRECISIONS.index, default="float64")
     ordered = {key: held.tensors[key] for key in case.entries if key in held.tensors}
     return held._replace(tensors=ordered, dtype=dtype, sha256=digest(ordered))
+
+
+def _too_large(piece: sources.Piece, case: Any) -> bool:
+    """Whether it is so many numbers more than the case has that it is not read."""
+    due = sum(math.prod(case.entries[key].shape) for key in piece.keys)
+    return math.prod(piece.stored.shape) > max(LARGEST, TIMES * due)
 
 
 def _place(one: layouts.Laid, known: Axes, held: Candidate) -> None:

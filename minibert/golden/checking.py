@@ -264,7 +264,8 @@ def _mixups(
 ) -> list[mixups.Mixup]:
     """The wrong tensors among those that were given whole."""
     whole = {key: array for key, array in held.tensors.items() if key not in held.partial}
-    given = whole | held.unshared | {key: array for key, (_, array) in held.misshapen.items()}
+    unlike = {key: array for key, (_, array) in held.misshapen.items() if array.size <= candidate.LARGEST}
+    given = whole | held.unshared | unlike
     with cases.replaying(golden):
         return mixups.found(golden, rows, given, dtype, subject)
 

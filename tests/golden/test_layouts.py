@@ -10,6 +10,7 @@ import pytest
 from minibert import cli
 from minibert.checkpoint import safetensors
 from minibert.checkpoint.numpy_files import Stored
+from minibert.errors import InputError
 from minibert.golden import candidate, checking, compare, sources
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
@@ -554,3 +555,18 @@ def test_where_no_output_but_the_loss_has_a_name_of_the_case_s_nothing_is_judged
         safetensors.write(tmp_path / "c.safetensors", other | given)
         assert cli.main(["check", BERT, str(tmp_path / "c.safetensors")]) == code
         assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_is_far_more_than_the_case_has_is_not_read():
+    def unread():
+        raise AssertionError("it was read")
+
+    case = cases.read("bert/published")
+    good, far = "forward/bert.pooler", "forward/bert.embeddings"
+    held = {good: Stored(case.entries[good].shape, "float32", lambda: case.tensor(good).astype(np.float32)),
+            far: Stored((1 << 15, 9, 12), "float32", unread)}  # fmt: skip
+    read = candidate.matched(held, case)
+    assert [*read.tensors] == [good]
+    assert {key: array.shape for key, (_, array) in read.misshapen.items()} == {far: (32768, 9, 12)}
+    with pytest.raises(InputError, match=r"is \(32768, 9, 12\), the case has \(3, 9, 12\)"):
+        candidate.matched({far: held[far]}, case)
