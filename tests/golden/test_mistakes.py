@@ -51,6 +51,8 @@ TWINS = {
         "scores times 0.2, where 1/√4 is due": ["A07", "gpt2-15"],
         "the weights of key and value change places": ["gpt2-11"],
         "the weights of query and value change places": ["gpt2-11"],
+        "gradients times 0.5, of outputs, too": ["S18"],  # of the one loss
+        "gradients times 0.5, of outputs, too, in each step": ["S18"],
         "biases left at 0": ["gpt2-18"],
         "biases of linear layers left at 0": ["gpt2-18"],
     },
