@@ -432,7 +432,7 @@ PLANTED = {
     "padding_on_both_axes_filled_with_-inf": Fault(
         "A13", filled(lambda tri, pad: tri & pad & pad.transpose(2, 3), -torch.inf)),
     "sees_everything": Fault("gpt2-03", masked(lambda bits, pad: pad.expand_as(bits))),
-    "no_mask": Fault("A12", masked(lambda bits, pad: None)),
+    "no_mask": Fault("A12 gpt2-03", masked(lambda bits, pad: None)),
     "padding_seen": Fault("A11 A12", masked(lambda bits, pad: torch.ones(bits.shape[-2:]).tril().bool()[None, None])),
     "mask_transposed": Fault("A13", masked(lambda bits, pad: bits.transpose(2, 3))),
     "padding_on_both_axes": Fault("A13", masked(lambda bits, pad: bits & pad.transpose(2, 3))),
