@@ -17,7 +17,7 @@ from minibert.mistakes.unloaded import supplied
 from minibert.mistakes.words import Found
 
 Array = np.ndarray
-FEWEST = 24  # points
+FEWEST = 24  # steps from point to point
 STEEP = 3  # times: how much steeper close points may follow one another than points that lie apart
 NAMES = {"activation": ("G15", ""), "pooler": ("H24", ".tanh")}  # whose tensor it is: the entry, the activation in it
 OPS = {"activation": layers.activation, "tanh": ops.tanh}
@@ -49,12 +49,11 @@ def _follows(x: Array, more: Array, unit: float) -> bool:
     """Whether what is more than due, known within `unit`, is a function of x."""
     order = np.argsort(x)
     gaps, steps = np.diff(x[order]), np.maximum(np.abs(np.diff(more[order])) - 2 * unit, 0.0)
-    if len(x) < FEWEST or (steps[gaps == 0] > 0).any():
+    apart = gaps > 0
+    if apart.sum() < FEWEST or (steps[~apart] > 0).any():
         return False
-    gaps, steps = gaps[gaps > 0], steps[gaps > 0]
-    near = gaps <= np.median(gaps)
-    slopes = steps / gaps
-    return bool(len(gaps) >= FEWEST and slopes[near].max() <= STEEP * slopes[~near].max(initial=0.0))
+    near, slopes = gaps[apart] <= np.median(gaps[apart]), steps[apart] / gaps[apart]
+    return bool(slopes[near].max() <= STEEP * slopes[~near].max(initial=0.0))
 
 
 def _found(id: str, asked: list[Site], held: dict[Site, tuple[Array, Array]]) -> Found:

@@ -124,8 +124,8 @@ class Round:
 
     def _read_off(self) -> list[Part]:
         """What drops at random, computes with weights that are none of the case's, or by any other activation."""
-        found = [one for read in (dropping, unloaded, curves) for one in read(self.cover)]
-        found = found if self.runs.dtype in WIDE else []
+        readers = (dropping, unloaded, curves) if self.runs.dtype in WIDE else ()
+        found = [one for read in readers for one in read(self.cover)]
         trials = self.runs.run([(*self.base, one) for one in found], self.evidence, len(found))
         return [part for part in self.cover.parts(trials) if not self.unfinished(part)]
 

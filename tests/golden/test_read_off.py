@@ -8,7 +8,7 @@ import pytest
 from minibert import ops
 from minibert.golden import case as cases
 from minibert.golden.subject import observe
-from minibert.mistakes import diagnose, dropping
+from minibert.mistakes import curves, diagnose, dropping
 from minibert.mistakes.catalogue import swap
 from minibert.mistakes.ops.activations import pointwise
 from minibert.mistakes.swap import Replacement, edited, sites
@@ -84,6 +84,11 @@ def test_what_is_no_function_of_an_entry_has_no_name(odd):
 def test_what_no_activation_gives_has_no_name():
     doubled = edited(ops.linear, lambda given: {"x": given["x"] ** 2})
     assert said("linear", doubled, r".*feed_forward\.in").kind == "unknown"
+
+
+@pytest.mark.filterwarnings("error")
+def test_points_that_are_one_say_nothing():
+    assert not curves._follows(np.zeros(100), np.zeros(100), 1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
